@@ -5,7 +5,7 @@
 //   kFewTokens, kTile       token rows of a walk without panels, and of a tile
 //   kPanelPairs             panels of a micro-kernel call: every broadcast serves so many
 //   kSignedBytes            the dot product takes signed codes where they have eight bits, else unsigned ones
-//   v_load v_store v_set32 v_and v_or v_xor v_add32 v_mul32 v_srl<N> v_sll<N> v_srlv v_four v_lut v_table
+//   v_load v_store v_set32 v_and v_or v_xor v_add32 v_srl<N> v_sll<N> v_srlv v_four v_lut v_table
 //   v_words(p, valid)       32-bit words of that many neighbours, the rest zero
 //   v_load_quads(rows, o, q)  16 bytes at rows[lane] + o, word i of each in q[i]
 //   v_zip8_low v_zip8_high v_zip16_low v_zip16_high   of 128-bit lanes
@@ -14,6 +14,7 @@
 //   v_awq(p, stride, valid) nibbles of four inputs, `stride` bytes apart, of kLanes rows, a byte each in every lane
 //   v_dot<kWide>(s, w, a)   s + products of four codes; v_total<kWide>(s): the sums as 32-bit integers
 //   v_plus(s, a, b)         s + a * b, a in 16 signed bits, b in both halves of a lane
+//   v_pairs(a, b)           the products of both signed halves of a lane, added
 //   f_load f_store f_load_n f_store_n f_halves f_set f_mul f_fma f_of f_zero
 //   order16(from, to, table)  16 bytes in another order
 //   v_prefetch(p)
@@ -301,45 +302,7 @@ static void integers(const Layout& layout, const UnitGrid& grid, int64_t r0, int
   else few(source, r0, r1, acts, pick, 0, n, out, out_stride, memory);
 }
 
-// --- groups that an index names: each input has a scale and an offset, put beside its code once for all token rows
-
-template <class S>
-static void scattered(const Layout& layout, const UnitGrid& grid, int64_t r0, int64_t r1, const Acts& acts,
-                      const int32_t* pick, int32_t n, float* out, int64_t out_stride, void*) {
-  const S source(layout, grid);
-  const int32_t index = index_plane(layout);
-  for (int64_t unit = grid.first_input; unit < grid.first_input + grid.inputs; unit += kUnitInputs) {
-    int64_t group[kUnitInputs];
-    for (int i = 0; i < kUnitInputs; i++) group[i] = source.cells.group_input(unit + i, index);
-    for (int64_t r = r0; r < r1; r += kLanes) {
-      const int valid = static_cast<int>(r1 - r < kLanes ? r1 - r : kLanes);
-      V q[kCodesOfUnit], value[kUnitInputs];
-      F scale[kUnitInputs];
-      source.codes(r, valid, unit, q);
-#pragma GCC unroll 32
-      for (int i = 0; i < kUnitInputs; i++) {
-        V offset;
-        // Places of a unit in the order of their inputs.
-        const int input = S::kOrder.at[i % 16] + i / 16 * 16;
-        source.group(r, valid, group[input], &scale[input], &offset);
-        const V code = v_byte(q[i / 4], i % 4, S::kWide);
-        value[input] = v_plus(code, offset, v_set32(0x00010001));
-      }
-      for (int32_t t = 0; t < n; t++) {
-        const int64_t row = pick != nullptr ? pick[t] : t;
-        const int8_t* const a = acts.q + row * acts.q_stride + unit;
-        const F d = f_set(acts.d + row * acts.d_stride + unit / kUnitInputs);
-        float* const to = out + t * out_stride + r - r0;
-        F acc = f_load_n(to, valid);
-        for (int i = 0; i < kUnitInputs; i++) {
-          const V product = v_mul32(value[i], v_set32(a[i]));
-          acc = f_fma(f_mul(scale[i], d), f_of(product), acc);
-        }
-        f_store_n(to, acc, valid);
-      }
-    }
-  }
-}
+#include "units_scattered.inl"
 
 // --- which source a layout is
 

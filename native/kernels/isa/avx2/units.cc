@@ -23,7 +23,6 @@ alignas(32) const int32_t kFirst[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0,
 inline __m256i first(int n) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kFirst + 8 - n)); }
 
 inline V v_sub32(V a, V b) { return _mm256_sub_epi32(a, b); }
-inline V v_mul32(V a, V b) { return _mm256_mullo_epi32(a, b); }
 inline V v_byte(V q, int i, bool with_sign) {
   const V up = _mm256_sll_epi32(q, _mm_cvtsi32_si128(24 - 8 * i));
   return with_sign ? _mm256_srai_epi32(up, 24) : _mm256_srli_epi32(up, 24);
@@ -39,6 +38,7 @@ inline V v_total(V sum) {
   return kWide ? sum : _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
 }
 inline V v_plus(V s, V a, V b) { return _mm256_add_epi32(s, _mm256_madd_epi16(a, b)); }
+inline V v_pairs(V a, V b) { return _mm256_madd_epi16(a, b); }
 
 inline V v_words(const uint8_t* p, int valid) {
   return valid == kLanes ? v_load(p) : _mm256_maskload_epi32(reinterpret_cast<const int*>(p), first(valid));

@@ -21,13 +21,13 @@ constexpr bool kSignedBytes = false;
 inline __mmask16 first(int n) { return static_cast<__mmask16>((1u << n) - 1); }
 
 inline V v_sub32(V a, V b) { return _mm512_sub_epi32(a, b); }
-inline V v_mul32(V a, V b) { return _mm512_mullo_epi32(a, b); }
 inline V v_byte(V q, int i, bool) {
   return _mm512_and_si512(_mm512_srl_epi32(q, _mm_cvtsi32_si128(8 * i)), _mm512_set1_epi32(255));
 }
 template <bool> inline V v_dot(V sum, V w, V a) { return _mm512_dpbusd_epi32(sum, w, a); }
 template <bool> inline V v_total(V sum) { return sum; }
 inline V v_plus(V s, V a, V b) { return _mm512_dpwssd_epi32(s, a, b); }
+inline V v_pairs(V a, V b) { return _mm512_madd_epi16(a, b); }
 
 inline V v_words(const uint8_t* p, int valid) {
   return valid == kLanes ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi32(first(valid), p);
