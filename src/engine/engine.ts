@@ -162,7 +162,8 @@ export class Engine {
     const { architecture, kvType, vocab } = parts.info;
     if (request.adapters !== undefined) checkScales(request.adapters, this.scales.length);
     const adapters = countedScales(request.adapters ?? this.scales);
-    const model = { fingerprint: parts.past.fingerprint().content, architecture, kvType, adapters };
+    const { content: fingerprint } = parts.past.fingerprint();
+    const model = { fingerprint, vocabulary: parts.past.vocabulary(), architecture, kvType, adapters };
     const { path } = request;
     if (request.kind === "loadSession") return { kind: "loadSession", ...(await past.loadSession(path, model, vocab)) };
     checkIds(request.tokens, vocab);

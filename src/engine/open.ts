@@ -14,6 +14,7 @@ import { profiledOps } from "../ops/profile.js";
 import { Profiler } from "../ops/profiler.js";
 import { type Fingerprint, fingerprintOf } from "../past/fingerprint.js";
 import type { PastParts } from "../past/parts.js";
+import { vocabularyHash } from "../past/vocabulary.js";
 import { mark } from "../process/marks.js";
 import type { RowScans } from "../sampling/logprobs.js";
 import { createStreamDecoder, createTokenizer, noFim, pairTemplate, type Tokenizer } from "../tokenizer/index.js";
@@ -166,7 +167,7 @@ export async function openParts(
 /** Fingerprints are made of what was opened, when somebody asks. */
 function pastParts(
   backend: Backend,
-  { files }: Checkpoint,
+  { files, metadata }: Checkpoint,
   description: ModelDescription,
   adapters: readonly OpenAdapter[],
   kvType: string,
@@ -176,11 +177,16 @@ function pastParts(
   const adapterExtents = pairs.flatMap(({ a, b }) => [...a.extents, ...b.extents]);
   const ops = backend.name.split("/")[0]!;
   let made: Fingerprint | undefined;
+  let vocabulary: string | undefined;
   return {
     units: backend,
     fingerprint: () => {
       made ??= fingerprintOf({ description, files, adapterExtents, kvType, ops });
       return made;
+    },
+    vocabulary: () => {
+      vocabulary ??= vocabularyHash(metadata);
+      return vocabulary;
     },
     ...(pastStore !== undefined && { store: pastStore }),
     warn: (text) => process.stderr.write(`warning: ${text}\n`),

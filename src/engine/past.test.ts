@@ -312,3 +312,26 @@ test("a session that was saved goes on in another engine as if nothing had been 
   await assert.rejects(same.submit(1, { kind: "loadSession", path: `${file}.none` }), { code: "FILE_NOT_FOUND" });
   await same.close();
 });
+
+test("a session of the same weights with another vocabulary is refused, whatever else is alike", async () => {
+  const path = await modelOf(...plain);
+  const bytes = readFileSync(path);
+  // A token of the same length: sizes, places and weights stay.
+  const at = bytes.indexOf("<|user|>");
+  assert.ok(at > 0);
+  bytes.write("<|human>", at);
+  const other = join(folder, "vocabulary.gguf");
+  writeFileSync(other, bytes);
+  const file = join(folder, "vocabulary.session");
+  const options = { contextTokens: 2048, threads: 1 };
+  const engine = new Engine(await openParts(path, options));
+  await engine.submit(1, { kind: "saveSession", path: file, tokens: Int32Array.of(1, 2, 3), about: "" });
+  assert.equal((await engine.submit(2, { kind: "loadSession", path: file })).kind, "loadSession");
+  await engine.close();
+  const changed = new Engine(await openParts(other, options));
+  await assert.rejects(changed.submit(1, { kind: "loadSession", path: file }), {
+    code: "SESSION_MISFIT",
+    message: /another vocabulary/,
+  });
+  await changed.close();
+});

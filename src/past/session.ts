@@ -9,6 +9,8 @@ import { RecordFile, recordUnits, sliceBytes, writeRecord } from "./record.js";
 /** The things that have to be the same for a session to go on. */
 export interface SessionModel {
   readonly fingerprint: string;
+  /** A hash of the vocabulary; absent in files that were written before there was one. */
+  readonly vocabulary?: string;
   readonly architecture: string;
   readonly kvType: string;
   /** Scales of adapters; absent: none counts. */
@@ -117,9 +119,11 @@ function checkModel(path: string, told: unknown, model: SessionModel): void {
         ? `its KV cache is of type ${String(other.kvType).slice(0, 20)}, this one of ${model.kvType}; use the same --kv`
         : JSON.stringify(other.adapters ?? []) !== JSON.stringify(model.adapters ?? [])
           ? "it was made with other adapters; use the same --lora"
-          : other.fingerprint !== model.fingerprint
-            ? "it was made with another model, other adapters, another context or another version of hundredweight"
-            : undefined;
+          : other.vocabulary !== undefined && other.vocabulary !== model.vocabulary
+            ? "it was made with another vocabulary: its token ids mean other texts here"
+            : other.fingerprint !== model.fingerprint
+              ? "it was made with another model, other adapters, another context or another version of hundredweight"
+              : undefined;
   if (fault !== undefined)
     throw new HundredweightError("SESSION_MISFIT", `${path}: this session does not fit: ${fault}`);
 }

@@ -82,3 +82,80 @@ test("100B in 8 bits on an M2 Max of 32 GB: not 5.4 tokens a second", () => {
   // 0.2 trillion operations a token, not hundreds.
   assert.ok(2 * 100e9 < 0.21e12);
 });
+
+/**
+ * Whole plans, as they were when this was written (2026-11-30), bytes to the byte and times to three digits. Those of
+ * the streamed one follow by hand: 28.7 GB at 7 GB/s are 4.11 s, and the last products of 0.1 s wait for their bytes.
+ */
+const golden = [
+  {
+    spec: "llama-3-8b",
+    profile: "7950x-64g",
+    strategy: "resident",
+    bytes: { pinned: 4619239424, expertSlots: 0, ring: 0, kv: 570425344, activations: 85416512, runtime: 201326592 },
+    streamed: 0,
+    secondsPerToken: 0.0612,
+    prefillTokensPerSecond: 98.2,
+  },
+  {
+    spec: "llama-70b",
+    profile: "13900k-16g",
+    strategy: "streamed",
+    bytes: {
+      pinned: 13178418944,
+      expertSlots: 0,
+      ring: 134217728,
+      kv: 1426063360,
+      activations: 53188672,
+      runtime: 201326592,
+    },
+    streamed: 28747704576,
+    secondsPerToken: 4.21,
+    prefillTokensPerSecond: 4.6,
+  },
+  {
+    spec: "qwen3-30b-a3b",
+    profile: "13900k-16g",
+    strategy: "experts",
+    bytes: {
+      pinned: 825677824,
+      expertSlots: 13310644224,
+      ring: 134217728,
+      kv: 427819008,
+      activations: 86844544,
+      runtime: 201326592,
+    },
+    streamed: 268720128,
+    secondsPerToken: 0.0616,
+    prefillTokensPerSecond: 112,
+  },
+] as const;
+
+for (const expected of golden)
+  test(`the whole plan of ${expected.spec} in Q4_K_M on ${expected.profile}`, () => {
+    const { name, shape } = parseSpec(expected.spec);
+    const description = describeModel(synthCheckpoint(layOutSynth(name, shape, "Q4_K_M")));
+    const { machine } = parseProfile(expected.profile);
+    const plan = new Planner(description, machine, { contextTokens: 4096 }).plan();
+    const { passBytes, streamedBytesPerPass, secondsPerToken, prefillTokensPerSecond } = plan.prediction;
+    const digits = (value: number): number => Number(value.toPrecision(3));
+    const { pinned, expertSlots, ring, kv, activations, runtime } = plan.bytes;
+    assert.deepEqual(
+      {
+        ...{ spec: expected.spec, profile: expected.profile, strategy: plan.strategy },
+        bytes: { pinned, expertSlots, ring, kv, activations, runtime },
+        streamed: Math.round(streamedBytesPerPass),
+        secondsPerToken: digits(secondsPerToken),
+        prefillTokensPerSecond: digits(prefillTokensPerSecond),
+      },
+      expected,
+    );
+    // The parts are the whole, and a token takes no less than its bytes take.
+    assert.equal(
+      Object.values(plan.bytes).reduce((sum, part) => sum + part, 0),
+      plan.totalBytes,
+    );
+    assert.ok(plan.totalBytes <= plan.budgetBytes);
+    assert.ok(secondsPerToken >= passBytes / machine.memoryReadBytesPerSecond);
+    assert.ok(secondsPerToken >= streamedBytesPerPass / machine.diskReadBytesPerSecond);
+  });
