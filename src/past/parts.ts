@@ -6,7 +6,7 @@ export interface PastParts {
   readonly units: UnitBytes;
   /** Made when it is first asked for. */
   readonly fingerprint: () => Fingerprint;
-  /** Of the vocabulary, made when it is first asked for. */
+  /** A hash of the vocabulary, made when it is first asked for. */
   readonly vocabulary: () => string;
   /** Absent: no past is kept on the disk. */
   readonly store?: { readonly folder: string; readonly budgetBytes?: number };
