@@ -7,6 +7,7 @@ import { after, before, test } from "node:test";
 import { load } from "../src/library/model.js";
 import { makeTinyModel } from "../src/synth/tiny.js";
 import { finish, runCli, startCli } from "./support/cli.js";
+import { firstOf } from "./support/wait.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hw-run-"));
 const model = join(folder, "tiny.gguf");
@@ -223,7 +224,7 @@ test("Ctrl-C ends run with one line and exit code 130, SIGTERM with 143", {
   ] as const) {
     const child = startCli(["run", model, "the", ...greedy, "-n", "-1"]);
     const done = finish(child);
-    await new Promise((resolve) => child.stdout?.once("data", resolve));
+    await firstOf(child, "data");
     child.kill(signal);
     const { code, err, out } = await done;
     assert.equal(code, expected);

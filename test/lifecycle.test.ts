@@ -14,6 +14,7 @@ import { addonStatus } from "../src/native/addon.js";
 import { packageRoot } from "../src/package-root.js";
 import { makeTinyModel } from "../src/synth/tiny.js";
 import { finish } from "./support/cli.js";
+import { firstOf } from "./support/wait.js";
 
 const sources = import.meta.url.endsWith(".ts");
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-lifecycle-"));
@@ -27,7 +28,7 @@ const skip = sources
 if (skip) console.log(skip);
 const posix = process.platform !== "win32";
 /** Beyond this a process counts as hung; twenty engines take 70 s at a load of 20 on two cores. */
-const hungMs = 300_000;
+const hungMs = 120_000;
 
 before(() => makeTinyModel(model, "llama", { dims: 256, overrides: { context_length: 65_536 } }));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -102,7 +103,7 @@ describe("ends of processes", { skip, concurrency: 2 }, () => {
     it(`${signal} in the middle of a generation`, { skip: posix ? false : "no signals" }, async () => {
       for (const residency of ["mapped", "streamed"]) {
         const { child, ended } = startScenario("endless", residency);
-        await new Promise((resolve) => child.stdout?.once("data", resolve));
+        await firstOf(child, "data");
         await new Promise((resolve) => setTimeout(resolve, Math.random() * 20));
         child.kill(signal);
         const end = await ended;
@@ -120,7 +121,7 @@ describe("ends of processes", { skip, concurrency: 2 }, () => {
       for (let i = 0; i < 8; i++) {
         const args = ["run", model, "the cat", "--raw", "--ignore-eos", "-n", "-1", "--ctx", "60000", "--threads", "2"];
         const { child, ended } = start([cli, ...args]);
-        if (i % 2 === 0) await new Promise((resolve) => child.stdout?.once("data", resolve));
+        if (i % 2 === 0) await firstOf(child, "data");
         await new Promise((resolve) => setTimeout(resolve, Math.random() * (i % 2 === 0 ? 50 : 500)));
         child.kill(signal);
         const end = await ended;

@@ -11,8 +11,8 @@ import { packageRoot } from "../src/package-root.js";
 import type { RunningServer } from "../src/server/index.js";
 import { FakeEngine, type FakeJob } from "./server/fake-engine.js";
 import { chatModel, postJson, serveFake, until } from "./server/support.js";
-import { exited } from "./support/cli.js";
 import { freePort, missing, Service } from "./support/services.js";
+import { exited, firstOf, until as patiently } from "./support/wait.js";
 
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-replicas-"));
 const services: Service[] = [];
@@ -93,10 +93,7 @@ async function startVictim(port: number): Promise<ChildProcess> {
     ...[await chatModel(), String(port), data],
   ]);
   children.add(child);
-  await new Promise<void>((resolve, reject) => {
-    child.once("message", () => resolve());
-    child.once("exit", (code) => reject(new Error(`the replica ended: ${code}`)));
-  });
+  await firstOf(child, "message");
   return child;
 }
 
@@ -125,7 +122,7 @@ describe("replicas are streamed, patient, heard when clients leave, and gone rou
         await response.text();
         return response.status;
       };
-      while ((await statusOf()) !== 200) await sleep(50);
+      await patiently(async () => (await statusOf()) === 200, "an answer through the proxy");
 
       // Tokens as they come, and a silence that is longer than what a proxy bears.
       const streamed = await postJson(chat, slow);
@@ -217,7 +214,7 @@ describe("replicas are streamed, patient, heard when clients leave, and gone rou
       // The victim's answers are told by their word.
       const isVictims = (text: string): boolean => text.includes("begun");
       let mine = 0;
-      while (!isVictims(await ask(mine))) mine++;
+      while (!isVictims(await ask(mine))) assert.ok(mine++ < 200, "none of 200 keys is the victim's");
       const broken = await postJson(chat, slow, { headers: { "x-prefix-hash": `k${mine}` } });
       const reader = broken.body!.getReader();
       assert.match(new TextDecoder().decode((await reader.read()).value), /data: /);

@@ -1,12 +1,12 @@
 /** npm `openai` leaves files and has them worked off, also by a server that is killed in between. */
 import assert from "node:assert/strict";
 import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import OpenAI, { toFile } from "openai";
+import { exited, firstOf, until as patiently } from "../support/wait.js";
 import { FakeEngine, type FakeJob } from "./fake-engine.js";
 import { chatModel, type FailureBody, needsThreads, serveFake, testFolder, until } from "./support.js";
 
@@ -211,16 +211,17 @@ describe("a server that is killed", { skip: needsThreads }, () => {
       const child = fork(fileURLToPath(new URL("./soak-server.js", import.meta.url)), [modelPath, dataFolder, "real"], {
         stdio: ["ignore", "inherit", "inherit", "ipc"],
       });
-      const [{ url }] = (await once(child, "message")) as [{ url: string }];
+      const { url } = await firstOf<{ url: string }>(child, "message");
       return { child, client: clientOf(url) };
     };
     let { child, client } = await serve();
     const text = Array.from({ length: 24 }, (_, i) => line(`l${i}`, { max_tokens: 20, ignore_eos: true })).join("\n");
     const file = await client.files.create({ file: await toFile(Buffer.from(text), "in.jsonl"), purpose: "batch" });
     const { id } = await client.batches.create({ ...night, input_file_id: file.id });
-    for (let done = 0; done < 3; ) done = (await client.batches.retrieve(id)).request_counts?.completed ?? 0;
+    const done = async () => (await client.batches.retrieve(id)).request_counts?.completed ?? 0;
+    await patiently(async () => (await done()) >= 3, "three answers");
     child.kill("SIGKILL");
-    await once(child, "exit");
+    await exited(child);
     assert.ok(existsSync(join(dataFolder, "batches", `${id}.journal`)));
     ({ child, client } = await serve());
     const batch = await ended(client, id);
@@ -228,6 +229,6 @@ describe("a server that is killed", { skip: needsThreads }, () => {
     const ids = (await linesOf(client, batch.output_file_id!)).map(({ custom_id: one }) => String(one));
     assert.deepEqual(ids.sort(), Array.from({ length: 24 }, (_, i) => `l${i}`).sort());
     child.send("stop");
-    await once(child, "exit");
+    await exited(child);
   });
 });

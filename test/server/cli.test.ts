@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { packageRoot } from "../../src/package-root.js";
 import { finish } from "../support/cli.js";
+import { readUntil } from "../support/wait.js";
 import * as shapes from "./shapes.js";
 import { chatModel, needsThreads, postJson, sseEvents, testFolder, until } from "./support.js";
 
@@ -49,8 +50,7 @@ describe("serve", { skip: needsThreads, concurrency: 2 }, () => {
     const { child, ended, url } = await start("--port", "0", "--drain-timeout", "0.5");
     const response = await postJson(`${url}/v1/chat/completions`, endless);
     const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
-    let text = "";
-    while (!text.includes('"content"')) text += (await reader.read()).value;
+    let text = await readUntil(reader, '"content"');
     child.kill("SIGTERM");
     for (let part = await reader.read(); !part.done; part = await reader.read()) text += part.value;
     const events = sseEvents(text);
@@ -77,8 +77,7 @@ describe("serve", { skip: needsThreads, concurrency: 2 }, () => {
     const { child, ended, url } = await start("--port", "0");
     const response = await postJson(`${url}/v1/chat/completions`, endless);
     const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
-    let text = "";
-    while (!text.includes('"content"')) text += (await reader.read()).value;
+    let text = await readUntil(reader, '"content"');
     const [engine] = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8").trim().split(" ");
     const killed = performance.now();
     process.kill(Number(engine), "SIGKILL");

@@ -4,7 +4,7 @@ import { fork } from "node:child_process";
 import { connect, type Socket } from "node:net";
 import { after, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { exited } from "../support/cli.js";
+import { exited, firstOf } from "../support/wait.js";
 import { FakeEngine } from "./fake-engine.js";
 import { anonymousBytes } from "./soak-memory.js";
 import { chatModel, needsThreads, postJson, serveFake, testFolder, until } from "./support.js";
@@ -40,10 +40,7 @@ describe("answers that nobody takes", () => {
       { execArgv: ["--expose-gc"], stdio: ["ignore", "inherit", "inherit", "ipc"] },
     );
     try {
-      const { url } = await new Promise<{ url: string }>((resolve, reject) => {
-        child.once("message", (message) => resolve(message as { url: string }));
-        child.once("exit", () => reject(new Error("the server ended")));
-      });
+      const { url } = await firstOf<{ url: string }>(child, "message");
       const content = "a b ".repeat(200_000);
       const body = JSON.stringify({ content, with_pieces: true });
       const small = async (): Promise<void> => {

@@ -10,6 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { packageRoot } from "../../src/package-root.js";
 import { finish, runCli, startCli } from "../support/cli.js";
+import { exited, firstOf, until } from "../support/wait.js";
 import { sha256, TestHub } from "./test-hub.js";
 
 const here = import.meta.url;
@@ -41,12 +42,11 @@ test("killed twenty times, every byte is right", async () => {
   hub.faults.rate = 1e6;
   for (let kills = 0; kills < 20; kills++) {
     const running = start();
-    const ended = new Promise((resolve) => running.once("exit", resolve));
-    await new Promise((resolve) => running.stdout.once("data", resolve));
+    await firstOf(running, "data");
     // At any moment: of a part, between two of them, while the hash goes over what lies there.
     await sleep(Math.random() * 500);
     running.kill("SIGKILL");
-    await ended;
+    await exited(running);
     assert.equal(existsSync(path), false, "the final name only for what is whole");
     done.push(partsDone());
   }
@@ -99,7 +99,7 @@ test("another process that fetches the same is told apart", async () => {
   const child = startCli(["pull", "org/twice", "--no-plan"], env);
   const ended = finish(child);
   const part = join(models, "org", "twice", ".hundredweight", "twice.gguf.part");
-  while (!existsSync(part)) await sleep(20);
+  await until(() => existsSync(part), part);
   const second = await runCli(["pull", "org/twice", "--no-plan"], "", env);
   assert.match(second.err, /^error\[FILE_IO\]: .*twice\.gguf: another process is fetching it$/m);
   delete hub.faults.rate;

@@ -5,6 +5,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { within } from "./wait.js";
+
+export { exited } from "./wait.js";
 
 const here = import.meta.url;
 const sources = here.endsWith(".ts");
@@ -48,6 +51,10 @@ function start([file, ...args]: readonly string[], env: NodeJS.ProcessEnv): Chil
   });
 }
 
+/**
+ * All that a process says, and how it ended.
+ * @throws Error when it does not end, or something that it started holds its streams
+ */
 export async function finish(child: ChildProcess): Promise<Finished> {
   let out = "";
   let err = "";
@@ -57,17 +64,16 @@ export async function finish(child: ChildProcess): Promise<Finished> {
   child.stderr?.on("data", (chunk) => {
     err += chunk;
   });
-  const [code, signal] = await new Promise<[number | null, string | null]>((resolve) => {
+  const closed = new Promise<[number | null, string | null]>((resolve) => {
     child.on("close", (c, s) => resolve([c, s]));
+  });
+  const seen = (): string => `exit code ${child.exitCode}, ${out.slice(-1000)}${err.slice(-2000)}`;
+  const [code, signal] = await within(closed, `the end of ${child.spawnargs.join(" ")}`, seen).catch((error) => {
+    child.kill("SIGKILL");
+    throw error;
   });
   // Without a compiler the commands work all the same, and say so once.
   return { code, signal, out, err: err.replace(/^warning: the native addon [^\n]*\n/, "") };
-}
-
-/** Resolves when a process has ended, also one that ended before somebody asked. */
-export async function exited(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  await new Promise((resolve) => child.once("exit", resolve));
 }
 
 export async function runCli(args: readonly string[], input = "", env: NodeJS.ProcessEnv = {}): Promise<Finished> {

@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { packageRoot } from "../../src/package-root.js";
+import { within } from "./wait.js";
 
 export interface PeerLoad {
   readonly path: string;
@@ -40,6 +41,8 @@ export class Peer {
       if (answer.error !== undefined) waiter?.reject(new Error(`llama.cpp: ${answer.error}`));
       else waiter?.resolve(answer as unknown as Record<string, unknown>);
     });
+    // A question to one that has ended is answered by the same error.
+    this.#child.stdin.on("error", () => {});
     this.#child.on("exit", (code) => {
       for (const w of this.#waiting.values()) w.reject(new Error(`llama.cpp process ended (${code}): ${errors}`));
       this.#waiting.clear();
@@ -48,10 +51,13 @@ export class Peer {
 
   ask<T>(command: string, request: object = {}): Promise<T> {
     const id = this.#nextId++;
-    return new Promise<T>((resolve, reject) => {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null)
+      return Promise.reject(new Error(`llama.cpp process ended before it was asked: ${command}`));
+    const answer = new Promise<T>((resolve, reject) => {
       this.#waiting.set(id, { resolve: resolve as (a: Record<string, unknown>) => void, reject });
       this.#child.stdin.write(`${JSON.stringify({ id, command, ...request })}\n`);
     });
+    return within(answer, `llama.cpp: ${command}`, () => JSON.stringify(request).slice(0, 300));
   }
 
   /**
