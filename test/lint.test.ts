@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, test } from "node:test";
@@ -12,14 +12,22 @@ const root = packageRoot();
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-lint-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
+/** Where the sources are copied to, once: what is planted there is taken away again. */
+let copied: string | undefined;
+function copyOfSources(): string {
+  if (copied !== undefined) return copied;
+  copied = mkdtempSync(join(folder, "copy-"));
+  for (const part of ["src", "web/src", "bench", "test"])
+    cpSync(join(root, part), join(copied, part), { recursive: true });
+  return copied;
+}
+
 /** The sources with some files replaced or added, judged by check-layers. */
 function checkWith(planted: Readonly<Record<string, string>>): {
   readonly status: number | null;
   readonly said: string;
 } {
-  const copy = mkdtempSync(join(folder, "copy-"));
-  for (const part of ["src", "web/src", "bench", "test"])
-    cpSync(join(root, part), join(copy, part), { recursive: true });
+  const copy = copyOfSources();
   for (const [file, text] of Object.entries(planted)) {
     mkdirSync(dirname(join(copy, file)), { recursive: true });
     writeFileSync(join(copy, file), text);
@@ -28,7 +36,10 @@ function checkWith(planted: Readonly<Record<string, string>>): {
     cwd: root,
     encoding: "utf8",
   });
-  rmSync(copy, { recursive: true });
+  for (const file of Object.keys(planted)) {
+    if (existsSync(join(root, file))) cpSync(join(root, file), join(copy, file));
+    else rmSync(join(copy, file));
+  }
   return { status, said: stderr };
 }
 

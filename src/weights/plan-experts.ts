@@ -38,7 +38,16 @@ export interface SlotClass {
 const slotBytesOf = (segments: readonly number[]) =>
   segments.reduce((sum, bytes) => sum + Math.ceil(bytes / page) * page + page, 0);
 
-function classes(layers: readonly ExpertLayer[]): Omit<SlotClass, "slots">[] {
+/** A plan asks hundreds of times for the layers of one model. */
+const classesOf = new WeakMap<readonly ExpertLayer[], readonly Omit<SlotClass, "slots">[]>();
+
+function classes(layers: readonly ExpertLayer[]): readonly Omit<SlotClass, "slots">[] {
+  const known = classesOf.get(layers) ?? sorted(layers);
+  classesOf.set(layers, known);
+  return known;
+}
+
+function sorted(layers: readonly ExpertLayer[]): Omit<SlotClass, "slots">[] {
   const found = new Map<string, { segments: number[]; layers: number[]; experts: number }>();
   for (const { layer, experts, matrices } of layers) {
     const segments = matrices.flatMap(({ slices, layout }) => layout.planes.map((_, i) => expertPlaneBytes(slices, i)));

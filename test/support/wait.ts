@@ -9,7 +9,7 @@ import { wholeSweeps } from "./sweeps.js";
 export const patienceMs = wholeSweeps ? 3_600_000 : 200_000;
 
 /**
- * What a promise is resolved with.
+ * Waits for a promise, and not for ever.
  * @param seen what is known of the matter, for the error
  * @throws Error after `ms`
  */
