@@ -205,6 +205,16 @@ export class Cursor {
     let packed = new Uint8Array(Math.min(8 * count + 64, this.remaining, maxBytes));
     let used = 0;
     for (let i = 0; i < count; i++) {
+      // Nearly all lie whole in the window.
+      if (this.#position >= this.#windowStart && this.#position < this.#windowEnd) {
+        const window = this.#window.subarray(this.#position - this.#windowStart, this.#windowEnd - this.#windowStart);
+        const room = Math.min(packed.length, maxBytes - offsetBytes);
+        const taken = packStrings(window, prefix, packed.subarray(0, room), offsets, i, count);
+        this.#position += offsets[taken]! - used + prefix * (taken - i);
+        used = offsets[taken]!;
+        i = taken;
+        if (i === count) break;
+      }
       const length = this.length(wide, limits.stringBytes, what);
       if (length > this.remaining) this.#truncated(length, what);
       if (offsetBytes + used + length > maxBytes) throw this.invalid(`${what} is larger than metadata may be`);
@@ -217,16 +227,46 @@ export class Cursor {
         this.#readInto(packed.subarray(used, used + length), this.#position);
         this.#position += length;
       } else {
-        const at = this.#take(length, what);
-        // Below some tens of bytes a loop is cheaper than making two views.
-        if (length < 32) for (let k = 0; k < length; k++) packed[used + k] = this.#window[at + k]!;
-        else packed.set(this.#window.subarray(at, at + length), used);
+        const start = this.#take(length, what);
+        packed.set(this.#window.subarray(start, start + length), used);
       }
       used += length;
       offsets[i + 1] = used;
     }
     return { bytes: packed.length > used + (used >> 2) ? packed.slice(0, used) : packed.subarray(0, used), offsets };
   }
+}
+
+/**
+ * Packs the strings that lie whole in `window`, up to one that is longer than 64 KiB or for which there is no room. A
+ * function of its own, small and of plain numbers, is soon compiled, and a start waits for it.
+ * @param offsets text `first` begins at `offsets[first]`; gets where each text ends
+ * @returns the number of the first string that was not packed
+ */
+function packStrings(
+  window: Uint8Array,
+  prefix: number,
+  packed: Uint8Array,
+  offsets: Uint32Array,
+  first: number,
+  count: number,
+): number {
+  const end = window.length;
+  const room = packed.length;
+  let used = offsets[first]!;
+  let at = 0;
+  let i = first;
+  while (i < count && at + prefix <= end) {
+    let high = 0;
+    for (let k = 2; k < prefix; k++) high |= window[at + k]!;
+    const from = at + prefix;
+    const to = from + (window[at]! | (window[at + 1]! << 8));
+    if (high !== 0 || to > end || used + to - from > room) break;
+    for (let k = from; k < to; k++) packed[used++] = window[k]!;
+    offsets[++i] = used;
+    at = to;
+  }
+  return i;
 }
 
 /** Opens a model file for reading: a folder gets a line of its own. */

@@ -6,7 +6,7 @@ import { type Merger, maxKept, roomFor, SymbolList } from "./merge-heap.js";
 import { BytePairs, MergeTable } from "./merge-table.js";
 import { type PreTokenizer, split } from "./pretokenize.js";
 import { codePoints, encodedLength, utf8Length } from "./unicode.js";
-import { attributes, findToken, isHidden, type Vocabulary } from "./vocab.js";
+import { attributes, byAttributes, findToken, isHidden, type Vocabulary } from "./vocab.js";
 import { WordCache } from "./word-cache.js";
 
 const none = new Uint8Array(0);
@@ -41,7 +41,7 @@ export class BpeEncoder {
     this.#metadata = metadata;
     this.#vocabulary = vocabulary;
     this.#pre = pre;
-    this.#hidden = vocabulary.attributes.map((bits) => (isHidden(bits) ? 1 : 0));
+    this.#hidden = byAttributes(vocabulary.attributes, (bits) => (isHidden(bits) ? 1 : 0));
     this.#fallback = Array.from({ length: 256 }, (_, byte) => fallbackOf(vocabulary, byte));
     this.#byteSymbols = this.#singleBytes();
     if (ranksAreIds(metadata, pre)) {

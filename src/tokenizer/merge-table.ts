@@ -5,14 +5,39 @@ import { maxRank } from "./merge-heap.js";
 import { invalid, type Vocabulary } from "./vocab.js";
 
 /**
- * Pairs of neighbouring bytes that texts have, as the vocabulary writes them. A merge joins two texts inside of a
- * longer one, so its border is one of these.
+ * Pairs of neighbouring bytes that texts have, as the vocabulary writes them. What a merge joins is a part of a text,
+ * so all pairs in it are among these.
  */
 export class BytePairs {
   readonly #seen = new Uint8Array(1 << 16);
 
-  has(left: number, right: number): boolean {
-    return this.#seen[(left << 8) | right] === 1;
+  /** The merges of which every pair is one of these, in their order. */
+  mergesOf(bytes: Uint8Array, offsets: ArrayLike<number>, border: number): Int32Array {
+    const seen = this.#seen;
+    return this.#mergesAt(bytes, offsets, border).filter((at) => {
+      const [from, to] = [offsets[at]!, offsets[at + 1]!];
+      const space = borderOf(bytes, from, to, border);
+      for (let i = from + 1; i < to; i++)
+        if (i !== space && i !== space + 1 && seen[(bytes[i - 1]! << 8) | bytes[i]!] === 0) return false;
+      return true;
+    });
+  }
+
+  /** Those whose border is one of these pairs. One loop without branches: a start waits for it. */
+  #mergesAt(bytes: Uint8Array, offsets: ArrayLike<number>, border: number): Int32Array {
+    const seen = this.#seen;
+    const count = offsets.length - 1;
+    const found = new Int32Array(count);
+    let n = 0;
+    let to = offsets[0]!;
+    for (let at = 0; at < count; at++) {
+      let space = to + 1; // as `borderOf`
+      to = offsets[at + 1]!;
+      while (space < to && bytes[space] !== border) space++;
+      found[n] = at;
+      n += space < to ? seen[(bytes[space - 1]! << 8) | bytes[space + 1]!]! : 0;
+    }
+    return found.slice(0, n);
   }
 
   /** @returns whether there was a new one */
@@ -48,13 +73,13 @@ export class MergeTable {
   /**
    * Texts that are no tokens (a damaged or trimmed vocabulary) get numbers after the tokens: they can be merged
    * further but not emitted, exactly as llama.cpp, which merges texts.
-   * @param wanted pairs of neighbouring bytes: only merges at such a border are taken; absent: all of them
+   * @param wanted pairs of neighbouring bytes: only merges of such pairs are taken; absent: all of them
    * @throws TOKENIZER_INVALID as `check`
    */
   constructor(metadata: Metadata, vocabulary: Vocabulary, wanted?: BytePairs) {
     const { bytes, offsets } = MergeTable.check(metadata);
     const border = bytes.includes(0xff) ? 0xff : 0x20;
-    const chosen = wanted === undefined ? undefined : mergesAt(bytes, offsets, border, wanted);
+    const chosen = wanted?.mergesOf(bytes, offsets, border);
     const count = chosen?.length ?? offsets.length - 1;
     // Read where a slot names them only.
     this.#left = new Int32Array(count);
@@ -125,17 +150,6 @@ function borderOf(bytes: Uint8Array, from: number, to: number, border: number): 
   let at = from + 1;
   while (at < to && bytes[at] !== border) at++;
   return at;
-}
-
-/** The merges whose border is wanted, in their order. */
-function mergesAt(bytes: Uint8Array, offsets: ArrayLike<number>, border: number, wanted: BytePairs): number[] {
-  const found: number[] = [];
-  for (let at = 0; at < offsets.length - 1; at++) {
-    const to = offsets[at + 1]!;
-    const space = borderOf(bytes, offsets[at]!, to, border);
-    if (space < to && wanted.has(bytes[space - 1]!, bytes[space + 1]!)) found.push(at);
-  }
-  return found;
 }
 
 function copy(bytes: Uint8Array, from: number, to: number, out: Uint8Array, at: number): number {

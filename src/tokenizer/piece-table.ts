@@ -28,6 +28,20 @@ export class PieceTable {
     this.#slots = new Int32Array(slotCount(expectedCount));
   }
 
+  /**
+   * A table of texts that are there: it takes them over. Text `i` is `bytes[offsets[i], offsets[i + 1])`.
+   * @param hidden numbers of texts that cannot be looked up
+   */
+  static of(bytes: Uint8Array, offsets: Uint32Array, hidden: ReadonlySet<number>): PieceTable {
+    const table = new PieceTable(offsets.length - 1, 0);
+    table.#bytes = bytes;
+    table.#offsets = offsets;
+    table.#count = offsets.length - 1;
+    table.#used = table.#count - hidden.size;
+    table.#insertAll(hidden);
+    return table;
+  }
+
   get count(): number {
     return this.#count;
   }
@@ -128,6 +142,41 @@ export class PieceTable {
         return;
       }
     }
+  }
+
+  /** `#insert` of all texts in one loop over plain numbers: a start waits for it. */
+  #insertAll(hidden: ReadonlySet<number>): void {
+    const bytes = this.#bytes;
+    const offsets = this.#offsets;
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    const count = this.#count;
+    const all = hidden.size === 0;
+    let distinct = all;
+    let longest = 0;
+    for (let id = 0; id < count; id++) {
+      if (!all && hidden.has(id)) continue;
+      const from = offsets[id]!;
+      const length = offsets[id + 1]! - from;
+      if (length > longest) longest = length;
+      let h = 0x811c9dc5;
+      for (let i = 0; i < length; i++) h = Math.imul(h ^ bytes[from + i]!, 0x01000193);
+      for (let s = (h ^ (h >>> 15)) & mask; ; s = (s + 1) & mask) {
+        const other = slots[s]! - 1;
+        if (other >= 0) {
+          const start = offsets[other]!;
+          if (offsets[other + 1]! - start !== length) continue;
+          let i = 0;
+          while (i < length && bytes[start + i] === bytes[from + i]) i++;
+          if (i < length) continue;
+          distinct = false;
+        }
+        slots[s] = id + 1;
+        break;
+      }
+    }
+    this.longest = longest;
+    this.#distinct = distinct;
   }
 
   #is(id: number, bytes: Uint8Array, from: number, to: number): boolean {

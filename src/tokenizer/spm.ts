@@ -4,7 +4,7 @@ import { escapeSpaces } from "./bpe.js";
 import type { IdList } from "./id-list.js";
 import { type Merger, maxKept, roomFor, SymbolList } from "./merge-heap.js";
 import { utf8Length } from "./unicode.js";
-import { findToken, isGuarded, isHidden, readScores, type Vocabulary } from "./vocab.js";
+import { byAttributes, findToken, isGuarded, isHidden, readScores, type Vocabulary } from "./vocab.js";
 import { WordCache } from "./word-cache.js";
 
 export class SpmEncoder {
@@ -38,7 +38,9 @@ export class SpmEncoder {
       const raw = vocabulary.pieces.find(single, 0, 1);
       return raw >= 0 && !isHidden(vocabulary.attributes[raw]!) ? raw : (unknown ?? -1);
     });
-    this.#hidden = vocabulary.attributes.map((bits) => (isGuarded(bits) ? guarded : isHidden(bits) ? unused : 0));
+    this.#hidden = byAttributes(vocabulary.attributes, (bits) =>
+      isGuarded(bits) ? guarded : isHidden(bits) ? unused : 0,
+    );
     this.#merger = {
       rank: (left, right) => {
         const after = this.#list.next[right]!;

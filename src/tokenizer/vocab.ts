@@ -1,7 +1,7 @@
 /** Vocabulary of any kind from metadata: texts, types, scores, special ids. Damaged ones are refused here. */
 import { HundredweightError } from "../errors.js";
 import type { Metadata } from "../formats/types.js";
-import { mapBytes, unmapInto, unmapText } from "./byte-map.js";
+import { mapBytes, unmapAll, unmapText } from "./byte-map.js";
 import { PieceTable } from "./piece-table.js";
 import type { TokenKind } from "./types.js";
 
@@ -55,29 +55,38 @@ export function readVocabulary(metadata: Metadata, form: TextForm): Vocabulary {
   const size = tokens.offsets.length - 1;
   if (size < 1 || size > maxTokens) throw invalid(`tokenizer.ggml.tokens has ${size} tokens`);
 
-  const pieces = new PieceTable(size, tokens.bytes.length);
   const verbatim = new Set<number>();
-  let scratch = new Uint8Array(256);
-  for (let id = 0; id < size; id++) {
-    let { bytes } = tokens;
-    let [from, to] = [tokens.offsets[id]!, tokens.offsets[id + 1]!];
-    if (from === to) {
-      bytes = Buffer.from(`[EMPTY_${id}]`);
-      [from, to] = [0, bytes.length];
-    }
-    if (form === "utf8") {
-      pieces.append(bytes, from, to);
-      continue;
-    }
-    if (scratch.length < to - from) scratch = new Uint8Array(2 * (to - from));
-    const length = unmapInto(bytes, from, to, scratch, 0);
-    if (length >= 0) pieces.append(scratch, 0, length);
-    else {
-      verbatim.add(id);
-      pieces.append(bytes, from, to, false);
-    }
-  }
+  const named: Texts = withoutEmpty(tokens);
+  const texts = form === "bytes" ? unmapAll(named.bytes, named.offsets, verbatim) : named;
+  const pieces = PieceTable.of(texts.bytes, texts.offsets, verbatim);
   return { size, form, pieces, attributes: readAttributes(metadata, size), verbatim };
+}
+
+/** Text `i` is `bytes[offsets[i], offsets[i + 1])`. */
+interface Texts {
+  readonly bytes: Uint8Array;
+  readonly offsets: Uint32Array;
+}
+
+/** Tokens without a text get one that says so. */
+function withoutEmpty({ bytes, offsets }: Texts): Texts {
+  const empty: number[] = [];
+  for (let id = 0; id + 1 < offsets.length; id++) if (offsets[id] === offsets[id + 1]) empty.push(id);
+  if (empty.length === 0) return { bytes, offsets };
+  const names = empty.map((id) => Buffer.from(`[EMPTY_${id}]`));
+  const out = new Uint8Array(bytes.length + names.reduce((sum, { length }) => sum + length, 0));
+  const ends = new Uint32Array(offsets.length);
+  let moved = 0;
+  let next = 0;
+  for (let id = 0; id + 1 < offsets.length; id++) {
+    const [from, to] = [offsets[id]!, offsets[id + 1]!];
+    if (id === empty[next]) {
+      out.set(names[next]!, from + moved);
+      moved += names[next++]!.length;
+    } else out.set(bytes.subarray(from, to), from + moved);
+    ends[id + 1] = to + moved;
+  }
+  return { bytes: out, offsets: ends };
 }
 
 function readAttributes(metadata: Metadata, size: number): Uint8Array {
@@ -87,7 +96,11 @@ function readAttributes(metadata: Metadata, size: number): Uint8Array {
   if (types.length < size) {
     throw invalid(`tokenizer.ggml.token_type has ${types.length} entries for ${size} tokens`);
   }
-  for (let id = 0; id < size; id++) out[id] = attributeOfType[types[id]!] ?? 0;
+  const known = attributeOfType.length;
+  for (let id = 0; id < size; id++) {
+    const type = types[id]!;
+    out[id] = type >= 0 && type < known ? (attributeOfType[type] ?? 0) : 0;
+  }
   return out;
 }
 
@@ -133,6 +146,14 @@ export function isGuarded(bits: number): boolean {
 /** Never made of what a person wrote by merging characters. A user-defined token is: that is what the type says. */
 export function isHidden(bits: number): boolean {
   return isGuarded(bits) || (bits & attributes.unused) !== 0;
+}
+
+/** A number for each token by its attributes, of which there are few. @shape [size] */
+export function byAttributes(attributesOf: Uint8Array, value: (bits: number) => number): Uint8Array {
+  const values = Uint8Array.from({ length: 256 }, (_, bits) => value(bits));
+  const out = new Uint8Array(attributesOf.length);
+  for (let id = 0; id < out.length; id++) out[id] = values[attributesOf[id]!]!;
+  return out;
 }
 
 export function kindOf(bits: number): TokenKind {
