@@ -108,6 +108,7 @@ const char* check_attention(const Kernels& k, const Kernels& r, Buffers& b, KvTy
                                            b.scratch);
     }
     if (memcmp(b.result[0], b.result[1], sizeof b.result[0]) != 0) return "attn_piece";
+    if (type != values) continue;  // what follows has no values, or none of a type
     const AttnPiece first = {dim, latent, 0.1f, 0.0f};
     for (int t = 0; t < 2; t++) {
       float* m = b.result[t];
@@ -122,6 +123,7 @@ const char* check_attention(const Kernels& k, const Kernels& r, Buffers& b, KvTy
     }
     if (memcmp(b.result[0], b.result[1], sizeof b.result[0]) != 0) return "attn_fold";
   }
+  if (type != values) return nullptr;
   const Acts q = type == KV_F16 ? Acts{ACTS_F32, 1, kHeads * dim, b.q, nullptr, nullptr, nullptr, kHeads * dim, 0, 0, 0}
                                 : quantize_queries(r, b.q, kHeads * dim, 1, kHeads * dim, b.queries);
   float* const scores[2] = {b.scores, b.scores + kHeads * kPagePositions};

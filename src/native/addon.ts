@@ -21,7 +21,7 @@ export interface AddonStatus {
   readonly cpu?: CpuInfo;
 }
 
-let loaded: { readonly addon: NativeAddon | undefined; readonly status: AddonStatus } | undefined;
+let loaded: { readonly addon: NativeAddon | undefined; readonly status: () => AddonStatus } | undefined;
 
 type Loaded = NonNullable<typeof loaded>;
 
@@ -44,7 +44,7 @@ function load(): Loaded {
 }
 
 function unusable(state: AddonStatus["state"], path: string | undefined, reason: string): Loaded {
-  return { addon: undefined, status: { state, path, reason } };
+  return { addon: undefined, status: () => ({ state, path, reason }) };
 }
 
 function open(path: string): Loaded {
@@ -58,8 +58,16 @@ function open(path: string): Loaded {
     const addon = module.exports as NativeAddon;
     if (addon.boundary() !== boundaryVersion) return unusable("outdated", path, `${foreign}: its tables differ`);
     addon.setErrorClass(HundredweightError);
-    const status: AddonStatus = { state: "loaded", path, isa: addon.isa(), isas: addon.isas(), cpu: addon.cpuInfo() };
-    return { addon, status };
+    // The instruction set is chosen by checking kernels, which takes a while, and some need none of them.
+    if (process.env.HUNDREDWEIGHT_ISA !== undefined) addon.isa();
+    let status: AddonStatus | undefined;
+    return {
+      addon,
+      status: () => {
+        status ??= { state: "loaded", path, isa: addon.isa(), isas: addon.isas(), cpu: addon.cpuInfo() };
+        return status;
+      },
+    };
   } catch (error) {
     // A wrong HUNDREDWEIGHT_ISA is the user's mistake, not a reason to run something else.
     if (error instanceof HundredweightError && error.code === "OPTION_INVALID") throw error;
@@ -86,5 +94,5 @@ export function requireAddon(): NativeAddon {
 
 export function addonStatus(): AddonStatus {
   loaded ??= load();
-  return loaded.status;
+  return loaded.status();
 }

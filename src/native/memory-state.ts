@@ -7,6 +7,8 @@ export type MemoryState = { readonly [name in (typeof memoryStates)[number]]?: n
 
 /** Empty without the addon: only what Node knows is known then. */
 export function memoryState(): MemoryState {
+  // The addon knows nothing of it there, and what it checks when it is loaded takes a while.
+  if (process.platform === "linux") return {};
   const numbers = new Float64Array(memoryStates.length);
   try {
     const addon = loadAddon();
