@@ -1,11 +1,8 @@
-/** Opens a model whatever its container. */
+/** Opens a model whatever its container. What reads the other containers is loaded when one of them is opened. */
 
 import { openGguf } from "../formats/gguf-open.js";
 import type { Checkpoint } from "../formats/types.js";
-import { isApr } from "./apr/header.js";
-import { openApr } from "./apr/open.js";
-import { openHuggingFace } from "./huggingface/open.js";
-import { modelFolderOf } from "./model-folder/model-folder.js";
+import { isApr, modelFolderOf } from "./model-folder/named.js";
 
 /**
  * Reads the description of a model, never its weights. `path` is a GGUF file or any shard of a split one, or a Hugging
@@ -14,7 +11,7 @@ import { modelFolderOf } from "./model-folder/model-folder.js";
  *   ARCHITECTURE_UNKNOWN, MODEL_INVALID, TOKENIZER_INVALID
  */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
-  if (isApr(path)) return openApr(path);
+  if (isApr(path)) return (await import("./apr/open.js")).openApr(path);
   const folder = modelFolderOf(path);
-  return folder === undefined ? openGguf(path) : openHuggingFace(folder);
+  return folder === undefined ? openGguf(path) : (await import("./huggingface/open.js")).openHuggingFace(folder);
 }

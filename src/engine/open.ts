@@ -1,6 +1,6 @@
 /** Opens a model file for the engine: checkpoint, tokenizer, Ops, bound model. */
 import { chatTemplates } from "../chat/template-source.js";
-import { openAdapter, openCheckpoint } from "../containers/index.js";
+import { openCheckpoint } from "../containers/index.js";
 import { HundredweightError } from "../errors.js";
 import type { Adapter } from "../formats/adapter.js";
 import { fileTypeName } from "../formats/index.js";
@@ -47,7 +47,7 @@ export async function openParts(
   if (options.draftModel !== undefined) return openWithDrafts(path, options, onPlanned, stop);
   const checkpoint = await openCheckpoint(path);
   mark("engine: header read");
-  const adapters = openAdapters(checkpoint, options.adapters);
+  const adapters = await openAdapters(checkpoint, options.adapters);
   const plain = describeModel(checkpoint, undefined, { contextTokens: options.contextTokens });
   const description = withAdapters(
     plain,
@@ -202,9 +202,14 @@ interface OpenAdapter {
 const mostAdapters = 64;
 
 /** @throws what openAdapter throws; OPTION_INVALID */
-function openAdapters(checkpoint: Checkpoint, options: EngineOptions["adapters"] = []): OpenAdapter[] {
+async function openAdapters(
+  checkpoint: Checkpoint,
+  options: EngineOptions["adapters"] = [],
+): Promise<readonly OpenAdapter[]> {
+  if (options.length === 0) return [];
   if (options.length > mostAdapters)
     throw new HundredweightError("OPTION_INVALID", `${options.length} adapters, at most ${mostAdapters} are taken`);
+  const { openAdapter } = await import("../containers/adapter/open.js");
   return options.map(({ path, scale = 1 }) => {
     if (!Number.isFinite(scale))
       throw new HundredweightError("OPTION_INVALID", `the scale of the adapter ${path} is ${scale}, expected a number`);

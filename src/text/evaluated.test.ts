@@ -41,7 +41,9 @@ class Talk {
   constructor(work: TextWork, tokenizer: Tokenizer, keepThinking = false) {
     this.work = work;
     this.tokenizer = tokenizer;
-    const perform = async <Q extends TextRequest>(request: Q): Promise<TextResults[Q["kind"]]> => {
+    const perform = async <Q extends Exclude<TextRequest, { kind: "checkConstraint" }>>(
+      request: Q,
+    ): Promise<TextResults[Q["kind"]]> => {
       this.requests++;
       // As between processes.
       const result = structuredClone(work.perform(structuredClone(request), limits));

@@ -2,6 +2,7 @@
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
+import { childEnvironment } from "../process/child-environment.js";
 import { inheritedOptions } from "../process/exec-options.js";
 import { collectYoung } from "../process/idle.js";
 import { programUrl } from "../process/programs.js";
@@ -66,7 +67,7 @@ function startProcess(): TextPlace {
       `--max-semi-space-size=${youngMb}`,
       "--v8-pool-size=1",
     ],
-    env: Object.fromEntries(Object.entries(process.env).filter(([name]) => passedOn.test(name))),
+    env: Object.fromEntries(Object.entries(childEnvironment()).filter(([name]) => passedOn.test(name))),
     // V8 prints a page when it runs out of memory; whoever asked gets a line.
     stdio: ["ignore", "ignore", debugging ? "inherit" : "ignore", "ipc"],
   });

@@ -21,6 +21,8 @@ export function serveTexts(post: (message: FromText) => void): (message: ToText)
       if (message.type === "open") {
         work = await TextWork.open(message.path, message.template);
         post({ type: "opened", info: work.info });
+      } else if (message.request.kind === "checkConstraint") {
+        answer(await work!.leftOutOf(message.request.constraint, message.limits));
       } else answer(work!.perform(message.request, message.limits));
     } catch (error) {
       if (error instanceof Interrupted) post({ type: "limited", by: "renderMs" });

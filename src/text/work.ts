@@ -17,7 +17,6 @@ import {
 } from "../chat/index.js";
 import { openCheckpoint } from "../containers/index.js";
 import { HundredweightError } from "../errors.js";
-import { checkConstraint } from "../sampling/constraint/constraint.js";
 import type { LeftOut } from "../sampling/constraint/grammar/rule-book.js";
 import type { Constraint } from "../sampling/constraint/source.js";
 import type { ConstraintTokenizer } from "../sampling/constraint/vocabulary.js";
@@ -86,7 +85,10 @@ export class TextWork {
   }
 
   /** @throws TEMPLATE_INVALID, OPTION_INVALID; Interrupted, RenderedTooLong */
-  perform(request: TextRequest, limits: TextLimits): TextResults[keyof TextResults] {
+  perform(
+    request: Exclude<TextRequest, { kind: "checkConstraint" }>,
+    limits: TextLimits,
+  ): TextResults[keyof TextResults] {
     const { tokenizer } = this;
     switch (request.kind) {
       case "render":
@@ -132,8 +134,6 @@ export class TextWork {
         this.abilities ??= within(limits.renderMs, () => templateAbilities(this.templates));
         return this.abilities;
       }
-      case "checkConstraint":
-        return this.leftOutOf(request.constraint, limits);
       case "pieces":
         return Array.from(this.checked(request.tokens), (id) => this.piece(id));
     }
@@ -216,11 +216,15 @@ export class TextWork {
     return { bosToken: nameOf(bos), eosToken: nameOf(eos) };
   }
 
-  /** @throws OPTION_INVALID; Interrupted */
-  private leftOutOf(constraint: Constraint, { renderMs }: TextLimits): readonly LeftOut[] {
+  /**
+   * The parts of a constraint that are not enforced. Loads what reads constraints.
+   * @throws OPTION_INVALID; Interrupted
+   */
+  async leftOutOf(constraint: Constraint, { renderMs }: TextLimits): Promise<readonly LeftOut[]> {
     const key = JSON.stringify(constraint);
     const known = this.constraints.get(key);
     if (known !== undefined) return known;
+    const { checkConstraint } = await import("../sampling/constraint/constraint.js");
     // Tokens are names in GBNF only; nothing of the tokenizer may be broken off.
     const found =
       constraint.kind === "gbnf"

@@ -1,9 +1,8 @@
 /** `quality A B... TEXT...`: how far models are from a reference, over texts. */
 import { closeSync, readSync, statSync } from "node:fs";
 import type { Command } from "commander";
-import { isApr } from "../../containers/apr/header.js";
 import { openCheckpoint } from "../../containers/index.js";
-import { modelFolderOf } from "../../containers/model-folder/model-folder.js";
+import { isApr, modelFolderOf } from "../../containers/model-folder/named.js";
 import { type IoMode, ioModes } from "../../engine/options.js";
 import { HundredweightError } from "../../errors.js";
 import type { Checkpoint } from "../../formats/index.js";

@@ -57,7 +57,7 @@ export async function probeOnFirstUse(path: string, flags: ProbeFlags): Promise<
   if (known === undefined) return;
   const [{ planOptions }, { openCheckpoint }, { describeModel }, { Planner }] = await Promise.all([
     import("../../engine/resources.js"),
-    import("../../containers/index.js"),
+    import("../../containers/checkpoint.js"),
     import("../../models/index.js"),
     import("../../weights/plan.js"),
   ]);

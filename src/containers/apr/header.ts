@@ -48,10 +48,6 @@ export interface AprFile {
   readonly tensors: ReadonlyMap<string, StoredTensor>;
 }
 
-export function isApr(path: string): boolean {
-  return /\.apr$/i.test(path);
-}
-
 /** @throws FILE_*, FORMAT_UNKNOWN, FORMAT_UNSUPPORTED, FORMAT_INVALID, MODEL_CHANGED */
 export function readApr(path: string): AprFile {
   const cursor = new Cursor(path);

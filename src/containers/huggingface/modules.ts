@@ -2,7 +2,8 @@
 import { join } from "node:path";
 import { isObject, type JsonObject } from "../../formats/json-reader.js";
 import { readJsonFile } from "../../formats/small-file.js";
-import { modelFolderOf, readStoredFolder } from "../model-folder/model-folder.js";
+import { readStoredFolder } from "../model-folder/model-folder.js";
+import { modelFolderOf } from "../model-folder/named.js";
 import { HfConfig } from "./config.js";
 import { families } from "./families.js";
 import type { Module, ModuleWeight } from "./module-weight.js";

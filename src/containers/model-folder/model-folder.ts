@@ -1,5 +1,5 @@
 /** The weights of a folder, whatever they are kept in: safetensors, PyTorch checkpoints, an offloaded model, ONNX. */
-import { existsSync, readdirSync, type Stats, statSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { HundredweightError } from "../../errors.js";
 import { readOffloadFolder } from "../offload/folder.js";
@@ -7,13 +7,7 @@ import { readOnnxFile } from "../onnx/folder.js";
 import { readPytorchFile, readPytorchFolder } from "../pytorch/folder.js";
 import { readSafetensorsFolder } from "../safetensors/folder.js";
 import type { StoredFolder } from "../stored/stored.js";
-
-/** A model's folder as a path names it. */
-export interface ModelFolder {
-  readonly folder: string;
-  /** The checkpoint that was named, where a folder may hold others. */
-  readonly file?: string;
-}
+import type { ModelFolder } from "./named.js";
 
 /**
  * Reads the headers of a folder's weights; safetensors come before other copies.
@@ -48,37 +42,4 @@ function nothingThere(folder: string, names: readonly string[]): HundredweightEr
           ? `there are ${bins.length} PyTorch checkpoints and no pytorch_model.bin.index.json that joins them; name one`
           : "a model's folder holds config.json and model.safetensors, pytorch_model.bin, or what accelerate offloaded";
   return new HundredweightError("FILE_NOT_FOUND", `${folder}: no model in this folder: ${hint}`, { path: folder });
-}
-
-const described = /^(config\.json|index\.json|.*\.safetensors(\.index\.json)?|.*\.bin\.index\.json)$/;
-const single = /\.(bin|pth?|onnx)$/;
-
-/**
- * The folder of a model that a path names: itself, or that of its config.json, weights or index.
- * @returns undefined when the path names something else
- */
-export function modelFolderOf(path: string): ModelFolder | undefined {
-  const found = kindOf(path);
-  if (found === undefined) return undefined;
-  if (found.isDirectory()) return { folder: path };
-  const name = path.replace(/^.*[/\\]/, "");
-  if (!described.test(name) && !single.test(name)) return undefined;
-  const own = path.slice(0, path.length - name.length) || ".";
-  // Repositories keep ONNX files in a folder of their own beside config.json.
-  const above = name.endsWith(".onnx") && !existsSync(join(own, "config.json"));
-  const folder = above ? join(own, "..") : own;
-  if (!existsSync(join(folder, "config.json"))) return undefined;
-  // A shard is named for its folder; any other checkpoint for itself.
-  const whole =
-    described.test(name) || (name.endsWith(".bin") && existsSync(join(folder, "pytorch_model.bin.index.json")));
-  return whole ? { folder } : { folder, file: path };
-}
-
-/** Whatever the system refuses is said by whoever opens it. */
-function kindOf(path: string): Stats | undefined {
-  try {
-    return statSync(path, { throwIfNoEntry: false });
-  } catch {
-    return undefined;
-  }
 }

@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { HundredweightError } from "../../errors.js";
-import { modelFolderOf, readStoredFolder } from "../model-folder/model-folder.js";
+import { readStoredFolder } from "../model-folder/model-folder.js";
+import { modelFolderOf } from "../model-folder/named.js";
 import { readSafetensors } from "./header.js";
 
 let folder = "";

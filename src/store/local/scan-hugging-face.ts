@@ -4,7 +4,7 @@
  */
 import { realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { graphData, weightNames } from "../../containers/index.js";
+import { graphData, weightNames } from "../../containers/model-folder/weight-names.js";
 import { tagOf } from "./quant-names.js";
 import { plainModels, readSmall } from "./scan-files.js";
 import type { LocalFile, LocalModel } from "./types.js";
