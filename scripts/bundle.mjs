@@ -12,6 +12,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 // Each file lies one folder deep, as in dist/src: entries find each other by "../room/name.js" in both.
 const entries = {
   "cli/main": "cli/main",
+  "cli/start": "cli/start",
   "library/index": "index",
   "link/process": "link/process",
   "link/worker": "link/worker",
@@ -19,6 +20,13 @@ const entries = {
   "text/process": "text/process",
   "text/worker": "text/worker",
 };
+
+/**
+ * What lies in a file of its own, since processes that need the rest of the file it would be joined with are others:
+ * templates run in the texts' process, replies are read by whoever asked.
+ */
+const templates = "jinja.|abilities|changing|content|conversation|history|template(-abilities)?\\.|tools-in-words";
+const groups = [{ name: "templates", test: new RegExp(`dist.src.chat.(${templates})`) }];
 
 /** Joined with our sources; all of the packages that run. */
 const packages = Object.keys(JSON.parse(readFileSync(join(root, "package.json"), "utf8")).dependencies);
@@ -40,7 +48,14 @@ await build({
       input: Object.fromEntries(
         Object.entries(entries).map(([name, file]) => [name, join(root, `dist/src/${file}.js`)]),
       ),
-      output: { format: "es", entryFileNames: "[name].js", chunkFileNames: "shared/[name]-[hash].js" },
+      output: {
+        format: "es",
+        entryFileNames: "[name].js",
+        chunkFileNames: "shared/[name]-[hash].js",
+        // Every start reads them, and nobody else does: the sources lie beside.
+        comments: { jsdoc: false, legal: true, annotation: false },
+        codeSplitting: { includeDependenciesRecursively: false, groups },
+      },
     },
   },
 });

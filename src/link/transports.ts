@@ -4,6 +4,7 @@ import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
 import { MessageChannel, Worker } from "node:worker_threads";
 import { HundredweightError } from "../errors.js";
+import { childEnvironment } from "../process/child-environment.js";
 import { inheritedOptions } from "../process/exec-options.js";
 import { programUrl } from "../process/programs.js";
 import type { FromEngine, ToEngine } from "./protocol.js";
@@ -103,6 +104,7 @@ export function startProcess(): Transport {
   const child = fork(fileURLToPath(programUrl("link/process")), [], {
     serialization: "advanced",
     execArgv: inheritedOptions(process.execArgv),
+    env: childEnvironment(),
     stdio: ["ignore", "inherit", "inherit", "ipc"],
   });
   return {

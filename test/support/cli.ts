@@ -12,13 +12,13 @@ export { exited } from "./wait.js";
 const here = import.meta.url;
 const sources = here.endsWith(".ts");
 const programs = sources ? undefined : process.env.HUNDREDWEIGHT_PROGRAMS;
-const main =
+const entry =
   programs === undefined
-    ? new URL(`../../src/cli/main.${sources ? "ts" : "js"}`, here)
-    : pathToFileURL(join(programs, "cli/main.js"));
+    ? new URL(`../../src/cli/start.${sources ? "ts" : "js"}`, here)
+    : pathToFileURL(join(programs, "cli/start.js"));
 const program =
-  `import(${JSON.stringify(main.href)}).then(async (m) => { process.exitCode = await ` +
-  `m.main(process.argv.slice(2)); })`;
+  `import(${JSON.stringify(entry.href)}).then(async (m) => { process.exitCode = await ` +
+  `m.start(process.argv.slice(2)); })`;
 
 export interface Finished {
   readonly code: number | null;

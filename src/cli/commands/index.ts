@@ -10,8 +10,6 @@ export interface CommandEntry {
   readonly usage: string;
   readonly summary: string;
   readonly load: () => Promise<{ readonly register: (program: Command) => void }>;
-  /** Its engine's thread may start while the command's own file is being loaded. */
-  readonly engine?: boolean;
 }
 
 export const commands: readonly CommandEntry[] = [
@@ -19,13 +17,11 @@ export const commands: readonly CommandEntry[] = [
     usage: "run [options] [model] [prompt]",
     summary: "Generate text. The chat template of the file is applied when it has one, unless --raw.",
     load: () => import("./run.js"),
-    engine: true,
   },
   {
     usage: "chat [options] [model]",
     summary: "Talk to a model: /help lists what can be typed, Ctrl-C stops an answer.",
     load: () => import("./chat.js"),
-    engine: true,
   },
   {
     usage: "serve [options] [model]",
@@ -181,10 +177,8 @@ export const commands: readonly CommandEntry[] = [
 
 /** Registers the commands that are among the arguments with all they have, the others by name. */
 export async function registerCommands(program: Command, argv: readonly string[]): Promise<void> {
-  const asksForHelp = argv[0] === "help" || argv.includes("--help") || argv.includes("-h");
-  for (const { usage, summary, load, engine } of commands) {
+  for (const { usage, summary, load } of commands) {
     const name = usage.split(" ", 1)[0]!;
-    if (engine && argv[0] === name && !asksForHelp) (await import("../../link/transports.js")).prewarm();
     if (argv.includes(name)) (await load()).register(program);
     else
       program
