@@ -168,6 +168,8 @@ describe("llama-server's routes", { skip: needsThreads }, () => {
     for (const logit_bias of [[[content, false]], { [content]: -100 }]) {
       assert.notEqual((await post("/completion", { prompt, n_predict: 1, logit_bias })).content, content);
     }
+    const none = { prompt, n_predict: 1, logit_bias: [[1_000_000, 1]] };
+    assert.equal((await postJson(`${server.url}/completion`, none)).status, 400);
   });
 
   it("tell progress by passes, first what was there before", async () => {
