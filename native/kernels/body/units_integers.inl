@@ -119,25 +119,27 @@ template <class S>
 static void few(const S& source, int64_t r0, int64_t r1, const Acts& acts, const int32_t* pick, int32_t t0, int32_t n,
                 float* out, int64_t out_stride, uint8_t* scratch) {
   const UnitGrid& grid = source.grid;
-  const int64_t most = static_cast<int64_t>(kScratchBytes) / (kPackedUnitBytes * n);
+  constexpr int64_t kOwn = std::is_same_v<S, InputAwq> ? kAwqRoom : 0;
+  static_assert(kAwqRoom <= kScratchBytes / 2, "scratch");
+  const int64_t most = (static_cast<int64_t>(kScratchBytes) - kOwn) / (kPackedUnitBytes * n);
   for (int64_t first = grid.first_input; first < grid.first_input + grid.inputs; first += 32 * most) {
     const int64_t last = grid.first_input + grid.inputs, end = first + 32 * most < last ? first + 32 * most : last;
     PackedActs packed;
-    pack_acts(acts, pick, t0, n, first / 32, (end - first) / 32, S::kOrder, scratch, &packed);
+    pack_acts(acts, pick, t0, n, first / 32, (end - first) / 32, S::kOrder, scratch + kOwn, &packed);
     const auto span = [&](int64_t r, int64_t input, int64_t to) {
       const int valid = static_cast<int>(r1 - r < kLanes ? r1 - r : kLanes);
       few_any(n, source, r, valid, input, (input - first) / 32, (to - first) / 32, packed, out + r - r0, out_stride);
     };
     if (source.layout.by_inputs) {
-      for (int64_t input = first, to; input < end; input = to) {
+      int64_t rest = r0;
+      if constexpr (std::is_same_v<S, InputAwq>) {
+        rest = awq_rows(source, r0, r1, first, end, n, packed, out, out_stride, scratch);
+      }
+      for (int64_t input = first, to; rest < r1 && input < end; input = to) {
         to = span_end(source.layout, input, end, 32 * kSpan);
         // The units behind these, which are read when the rows have been gone through.
         const int64_t ahead = to < end ? to - input : 0;
-        int64_t r = r0;
-        if constexpr (std::is_same_v<S, InputAwq>) {
-          r = awq_rows(source, r0, r1, input, (input - first) / 32, (to - first) / 32, n, packed, out, out_stride);
-        }
-        for (; r < r1; r += kLanes) {
+        for (int64_t r = rest; r < r1; r += kLanes) {
           for (int64_t i = 0; i < ahead && to + i < end; i += 32) source.fetch(r, to + i);
           span(r, input, to);
         }
