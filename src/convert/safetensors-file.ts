@@ -56,7 +56,7 @@ export function safetensorsFile(
 } {
   const model = readFolderModel(checkpoint.path);
   if (model === undefined)
-    throw unsupported(`${checkpoint.path}: only folders of Hugging Face and GGUF files become safetensors`);
+    throw unsupported(`${checkpoint.path}: is no folder of Hugging Face, which \`convert\` makes of a GGUF file`);
   const adapted = new Set([...files.changes].filter(([, { derived }]) => !derived).map(([name]) => name));
   const tensors = model.modules.flatMap((module) => [...tensorsOf(module, choice, files, adapted, writer)]);
   const [left] = adapted;

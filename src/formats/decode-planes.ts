@@ -94,6 +94,11 @@ function codeOf(from: StoredRows, form: Form, row: number, input: number): numbe
     return bitsAt(bytes, 8 * cellAt(from, plane!, row, input) + bits * (input % inputs), bits);
   }
   // `bits` words hold 32 inputs of a row, each of them `rows` words behind the one before.
+  if (bits !== 3) {
+    const at = bits * (input % 32);
+    const word = (Math.floor(input / 32) * bits + (at >> 5)) * rows + row;
+    return (bytes[4 * word + ((at & 31) >> 3)]! >> (at & 7)) & (2 ** bits - 1);
+  }
   let code = 0;
   for (let bit = 0; bit < bits; bit++) {
     const at = bits * (input % 32) + bit;
@@ -163,6 +168,11 @@ export function decodePlanes(from: StoredRows, row: number, out: Float32Array): 
           : form.codes === "e2m1"
             ? e2m1Values
             : undefined;
+  // Of a group they are looked up once; of flat planes it is another place in each row.
+  const steady = layout.planes[1]!.flat !== true;
+  const scales = new Float64Array(steady ? groups : 0);
+  const offsets = new Int32Array(steady ? groups : 0);
+  const known = new Uint8Array(steady ? groups : 0);
   for (let i = 0; i < cols; i++) {
     let input = i;
     if (indexPlane >= 0) {
@@ -174,9 +184,18 @@ export function decodePlanes(from: StoredRows, row: number, out: Float32Array): 
         );
       input = named * group;
     }
-    const scale = scaleOf(from, form, row, input);
+    const at = group === 0 ? 0 : Math.floor(input / group);
+    if (steady && known[at] === 0) {
+      scales[at] = scaleOf(from, form, row, input);
+      offsets[at] = values === undefined ? offsetOf(from, form, row, input) : 0;
+      known[at] = 1;
+    }
+    const scale = steady ? scales[at]! : scaleOf(from, form, row, input);
     const code = codeOf(from, form, row, i);
     if (values !== undefined) out[i] = scale * values[code]!;
-    else out[i] = scale * ((form.codes === "signed" ? (code << 24) >> 24 : code) - offsetOf(from, form, row, input));
+    else {
+      const offset = steady ? offsets[at]! : offsetOf(from, form, row, input);
+      out[i] = scale * ((form.codes === "signed" ? (code << 24) >> 24 : code) - offset);
+    }
   }
 }
