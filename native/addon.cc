@@ -102,6 +102,7 @@ napi_value init(napi_env env, napi_value exports) {
       bind<reader_depth>("readerDepth"),
       bind<residency_shrink>("residencyShrink"),
       bind<residency_counters>("residencyCounters"),
+      bind<expert_uses>("expertUses"),
       bind<name_space>("nameSpace"),
       bind<seal>("seal"),
       bind<ops::begin>("begin"),

@@ -154,7 +154,7 @@ class Placing {
     slots->slot_memory().charge_to(&model_.counters());
     slots->staging_memory().charge_to(&model_.counters());
     slots->account = &made_->bytes_read;
-    HW_TRY(slots->open(weights, specs, wanted_.staging_bytes));
+    HW_TRY(slots->open(weights, specs, wanted_.staging_bytes, wanted_.uses));
     made_->slots = std::move(slots);
     return done();
   }

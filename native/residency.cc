@@ -55,4 +55,9 @@ Status residency_counters(Model& model, Slice<double> out) {
   return done();
 }
 
+Result<int64_t> expert_uses(Model& model, Slice<float> out) {
+  if (model.residency() == nullptr || model.residency()->slots == nullptr) return bad_argument("no experts in slots");
+  return model.residency()->slots->asked(out);
+}
+
 }  // namespace hw

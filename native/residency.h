@@ -40,6 +40,7 @@ struct Placement {
   Slice<const int32_t> classes;  // [slots, n, n groups of equal size] each
   int64_t staging_bytes;
   Slice<const double> policy;    // by PolicyNumber; of groups only
+  Slice<const float> uses;       // of groups' experts, by earlier passes (io/slots.h); empty when nobody knows
   bool lock;                     // tries mlock
 };
 
@@ -52,5 +53,7 @@ Status reader_depth(Model& model, int32_t depth);
 // Gives memory back that only makes reading smoother.
 Status residency_shrink(Model& model);
 Status residency_counters(Model& model, Slice<double> out);
+// Of experts in slots, group after group: how many passes of few rows asked for each; returns how many there were.
+Result<int64_t> expert_uses(Model& model, Slice<float> out);
 
 }  // namespace hw

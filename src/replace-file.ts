@@ -1,6 +1,7 @@
 /** Renaming over a file, which on Windows fails for as long as somebody has it open, a scanner for instance. */
-import { renameSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { rename } from "node:fs/promises";
+import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** Errors by which Windows refuses a file that is in use; elsewhere they are answers for good. */
@@ -35,4 +36,20 @@ export function replaceFileSync(from: string, to: string): void {
     }
   }
   renameSync(from, to);
+}
+
+/**
+ * Writes a text file, and its folder where there is none: what was there stays until all of the new one is.
+ * @throws what node:fs throws; then nothing is left behind
+ */
+export function writeWholeSync(path: string, text: string): void {
+  const partial = `${path}.${process.pid}.tmp`;
+  mkdirSync(dirname(path), { recursive: true });
+  try {
+    writeFileSync(partial, text);
+    replaceFileSync(partial, path);
+  } catch (error) {
+    rmSync(partial, { force: true });
+    throw error;
+  }
 }

@@ -27,6 +27,7 @@ Status read(napi_env env, napi_value value, int index, Placement* out) {
   HW_TRY(read_field(env, value, index, "classes", &out->classes));
   HW_TRY(read_field(env, value, index, "stagingBytes", &out->staging_bytes));
   HW_TRY(read_field(env, value, index, "policy", &out->policy));
+  HW_TRY(read_field(env, value, index, "uses", &out->uses));
   return read_field(env, value, index, "lock", &out->lock);
 }
 

@@ -37,7 +37,7 @@ Status read_policy(Slice<const double> numbers, SlotPolicy* out) {
 }
 
 Status ExpertSlots::open(const std::vector<std::vector<const Weight*>>& groups,
-                         const std::vector<SlotClassSpec>& classes, int64_t staging_bytes) {
+                         const std::vector<SlotClassSpec>& classes, int64_t staging_bytes, Slice<const float> uses) {
   if (groups.empty()) return bad_argument("expert slots need experts");
   size_t most_segments = 0;
   for (const std::vector<const Weight*>& weights : groups) {
@@ -68,6 +68,15 @@ Status ExpertSlots::open(const std::vector<std::vector<const Weight*>>& groups,
   std::fill(right_, right_ + kRanks, 1.0f);
   uses_.resize(slot_of_.size(), 0);
   last_pass_.resize(slot_of_.size(), 0);
+  asked_.resize(slot_of_.size(), 0);
+  if (uses.length != 0 && uses.length != static_cast<int64_t>(slot_of_.size())) {
+    return bad_argument("uses of %lld experts, there are %zu", static_cast<long long>(uses.length), slot_of_.size());
+  }
+  for (int64_t i = 0; i < uses.length; i++) {
+    const bool is_share = uses.data[i] >= 0 && uses.data[i] <= 1;
+    if (!is_share) return bad_argument("a use of expert %lld", static_cast<long long>(i));
+  }
+  remember(uses);
 
   int64_t bytes = 0, largest = 0;
   for (const SlotClassSpec& spec : classes) {
@@ -86,6 +95,7 @@ Status ExpertSlots::open(const std::vector<std::vector<const Weight*>>& groups,
     for (int64_t segment : made.segments) made.slot_bytes += segment;
     made.slots = spec.slots;
     made.first = static_cast<int32_t>(slots_.size());
+    made.fill_next = made.first + spec.slots - 1;
     if (spec.slots < 0 || spec.slots > (1 << 24)) return bad_argument("%d expert slots", spec.slots);
     for (int32_t i = 0; i < spec.slots; i++) {
       Slot slot;
@@ -129,6 +139,13 @@ Status ExpertSlots::open(const std::vector<std::vector<const Weight*>>& groups,
 SlotStats ExpertSlots::stats() const {
   std::lock_guard<std::mutex> lock(mutex_);
   return stats_;
+}
+
+Result<int64_t> ExpertSlots::asked(Slice<float> out) const {
+  if (out.length != static_cast<int64_t>(asked_.size())) return bad_argument("uses of %zu experts", asked_.size());
+  std::lock_guard<std::mutex> lock(mutex_);
+  std::copy(asked_.begin(), asked_.end(), out.data);
+  return asking_passes_;
 }
 
 void ExpertSlots::unlink(Slot& slot, int32_t index) {
@@ -226,14 +243,15 @@ void ExpertSlots::fill(int32_t index, int32_t group_index, int32_t expert, std::
   if (slot.size_class >= 0) {
     slot_of_[static_cast<size_t>(group.first + expert)] = index;
     group.filled++;
-    touch(slot, index);
   }
   for (int8_t k = 0; k < slot.pending; k++) queue.push_back(Load{index, k});
 }
 
 void ExpertSlots::load(Item& item) {
   fill(item.slot, group_, item.wanted.expert, loads_);
-  slots_[static_cast<size_t>(item.slot)].wanted = true;
+  Slot& slot = slots_[static_cast<size_t>(item.slot)];
+  if (slot.size_class >= 0) touch(slot, item.slot);
+  slot.wanted = true;
   stats_.bytes += groups_[static_cast<size_t>(group_)].expert_bytes;
 }
 
@@ -264,12 +282,17 @@ void ExpertSlots::begin(int32_t group_index, const std::vector<Wanted>& wanted, 
     loads_taken_ = 0;
     close_guesses(group_index, wanted);
     const Group& group = groups_[static_cast<size_t>(group_)];
+    if (evict && (asking_passes_ == 0 || asking_pass_ != pass)) {
+      asking_passes_++;
+      asking_pass_ = pass;
+    }
     size_t hits = 0;
     for (const Wanted& want : wanted) {
       Item item;
       item.wanted = want;
       int64_t at = group.first + want.expert;
       uses_[static_cast<size_t>(at)] = frequency(at) + 1;
+      if (evict) asked_[static_cast<size_t>(at)]++;
       last_pass_[static_cast<size_t>(at)] = static_cast<uint32_t>(pass_);
       item.slot = slot_of_[static_cast<size_t>(at)];
       if (item.slot >= 0) {
@@ -332,7 +355,7 @@ void ExpertSlots::finished(const ReadJob& job, const IoFailure* failure) {
       fill_reads_--;
       stats_.filled_bytes += job.bytes;
       // Whoever needs it will be told; there is no use in going on.
-      if (failure != nullptr) fill_at_ = INT64_MAX;
+      if (failure != nullptr) fill_at_ = fill_order_.size();
     }
     Slot& slot = slots_[static_cast<size_t>(job.tag & ~(kGuessTag | kFillTag))];
     if (failure != nullptr) slot.failure = std::make_shared<IoFailure>(*failure);

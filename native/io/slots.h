@@ -10,7 +10,8 @@
 // that rank is read ahead at all.
 //
 // Filling: slots that nobody has used yet get experts from the moment the model is open, while the disk has nothing
-// else to do: those of all layers in turn. Nothing is evicted for it, and a miss takes over what it waits for.
+// else to do: those that earlier runs asked for most first, otherwise those of all layers in turn. Nothing is evicted
+// for it, and a miss takes over what it waits for.
 #pragma once
 #include <stdint.h>
 
@@ -65,9 +66,12 @@ class ExpertSlots : public Feed {
   ~ExpertSlots() override {}
 
   // groups: the matrices of each layer's experts. Every class has a slot, or the staging memory holds an expert.
+  // uses: the share of earlier passes that asked for each expert, group after group; empty when nobody knows.
   // NATIVE_ARGUMENT, MEMORY_BUDGET.
   Status open(const std::vector<std::vector<const Weight*>>& groups, const std::vector<SlotClassSpec>& classes,
-              int64_t staging_bytes);
+              int64_t staging_bytes, Slice<const float> uses);
+  // How many passes that may evict asked for each expert, in the same order.  @returns how many there were
+  Result<int64_t> asked(Slice<float> out) const;
   const SlotPolicy& policy() const { return policy_; }
   int64_t slot_bytes() const { return slot_memory_.bytes(); }
   int64_t staging_bytes() const { return staging_memory_.bytes(); }
@@ -106,7 +110,7 @@ class ExpertSlots : public Feed {
     int32_t slots = 0, first = 0;
     int32_t oldest = -1, newest = -1;  // list by last use
     int32_t groups = 0;
-    bool full = false;  // filling has found no free slot
+    int32_t fill_next = -1;  // slots from here down have not been looked at for filling
   };
   struct Slot {
     uint8_t* memory = nullptr;
@@ -152,6 +156,9 @@ class ExpertSlots : public Feed {
   static constexpr uint64_t kGuessTag = uint64_t{1} << 32, kFillTag = uint64_t{1} << 33;
   // A disk that nobody asked for so long has nothing else to do.
   static constexpr std::chrono::milliseconds kRest{100};
+  struct Filled {
+    int32_t group, expert;
+  };
   struct Guess {
     int32_t expert, rank;
   };
@@ -171,6 +178,7 @@ class ExpertSlots : public Feed {
     return std::min(std::max(size_class.slots / policy_.old_share, 1), policy_.most_scanned);
   }
   int32_t find_room(const Item& item);
+  void remember(Slice<const float> uses);
   void fill(int32_t index, int32_t group, int32_t expert, std::vector<Load>& queue);
   void load(Item& item);
   bool load_more();
@@ -178,7 +186,7 @@ class ExpertSlots : public Feed {
   bool load_guess();
   bool take_filling(ReadJob* job);
   bool load_filling();
-  int32_t free_slot(const Class& size_class) const;
+  int32_t free_slot(Class& size_class) const;
   bool expect_of_filling(Slot& slot, int32_t index);
   void open_guesses();
   void close_guesses(int32_t group, const std::vector<Wanted>& wanted);
@@ -195,6 +203,9 @@ class ExpertSlots : public Feed {
   std::vector<int32_t> slot_of_;       // by (group, expert): -1 = none
   std::vector<float> uses_;            // decayed, as of last_pass_
   std::vector<uint32_t> last_pass_;
+  std::vector<uint32_t> asked_;        // by passes that may evict
+  int64_t asking_passes_ = 0;
+  uint64_t asking_pass_ = 0;           // the last of them
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
@@ -218,7 +229,8 @@ class ExpertSlots : public Feed {
   std::vector<Load> fill_loads_;  // of one expert, as loads_
   size_t fill_loads_taken_ = 0;
   int32_t fill_reads_ = 0;        // under way
-  int64_t fill_at_ = 0;           // experts of all layers in turn: these were looked at
+  std::vector<Filled> fill_order_; // all experts
+  size_t fill_at_ = 0;             // of the order: these were looked at
   std::chrono::steady_clock::time_point used_;  // when a layer began or ended
 };
 

@@ -1,16 +1,39 @@
 // Filling: free slots get experts while the disk has nothing else to do.
+#include <math.h>
 #include <stdint.h>
+
+#include <algorithm>
 
 #include "slots.h"
 
 namespace hw {
 
-// The oldest free slot of a class, -1: none near the old end, where free ones are.
-int32_t ExpertSlots::free_slot(const Class& c) const {
-  int64_t scan = policy_.most_scanned;
-  for (int32_t i = c.oldest; i >= 0 && scan > 0; i = slots_[static_cast<size_t>(i)].newer, scan--) {
-    const Slot& slot = slots_[static_cast<size_t>(i)];
-    if (slot.state == State::empty && !slot.wanted) return i;
+// What experts are filled by: those that passes asked for most first, and of equals those of all layers in turn.
+void ExpertSlots::remember(Slice<const float> uses) {
+  int32_t most = 0;
+  for (const Group& group : groups_) most = std::max(most, group.experts);
+  fill_order_.reserve(slot_of_.size());
+  for (int32_t expert = 0; expert < most; expert++) {
+    for (size_t g = 0; g < groups_.size(); g++) {
+      if (expert < groups_[g].experts) fill_order_.push_back(Filled{static_cast<int32_t>(g), expert});
+    }
+  }
+  if (uses.length == 0) return;
+  const auto of = [&](const Filled& f) { return uses.data[groups_[static_cast<size_t>(f.group)].first + f.expert]; };
+  std::stable_sort(fill_order_.begin(), fill_order_.end(),
+                   [&](const Filled& a, const Filled& b) { return of(a) > of(b); });
+  // As if passes had gone on asking with these shares: what is added each time and fades by half has this sum.
+  const float passes = policy_.half_life_passes / static_cast<float>(M_LN2);
+  for (int64_t i = 0; i < uses.length; i++) uses_[static_cast<size_t>(i)] = uses.data[i] * passes;
+}
+
+// A free slot of a class, -1: none. They are taken from the newest on and stay where they are in the order of use: what
+// is filled first is what goes last, as long as nobody uses it, and misses find the free ones that are left at the old
+// end.
+int32_t ExpertSlots::free_slot(Class& c) const {
+  for (; c.fill_next >= c.first; c.fill_next--) {
+    const Slot& slot = slots_[static_cast<size_t>(c.fill_next)];
+    if (slot.state == State::empty && !slot.wanted) return c.fill_next--;
   }
   return -1;
 }
@@ -18,21 +41,15 @@ int32_t ExpertSlots::free_slot(const Class& c) const {
 // Makes sure that a read of filling is in the queue; false: there is nothing to be filled, or nothing to fill it with.
 bool ExpertSlots::load_filling() {
   if (fill_loads_taken_ < fill_loads_.size()) return true;
-  const int64_t groups = static_cast<int64_t>(groups_.size());
-  int64_t most = 0;
-  for (const Group& group : groups_) most = std::max<int64_t>(most, group.experts);
-  for (; fill_at_ < most * groups; fill_at_++) {
-    const int32_t index = static_cast<int32_t>(fill_at_ % groups), expert = static_cast<int32_t>(fill_at_ / groups);
-    const Group& group = groups_[static_cast<size_t>(index)];
-    if (expert >= group.experts || slot_of_[static_cast<size_t>(group.first + expert)] >= 0) continue;
-    Class& size_class = classes_[static_cast<size_t>(group.size_class)];
-    if (size_class.full) continue;
-    const int32_t slot = free_slot(size_class);
-    size_class.full = slot < 0;
-    if (size_class.full) continue;
+  for (; fill_at_ < fill_order_.size(); fill_at_++) {
+    const Filled next = fill_order_[fill_at_];
+    const Group& group = groups_[static_cast<size_t>(next.group)];
+    if (slot_of_[static_cast<size_t>(group.first + next.expert)] >= 0) continue;
+    const int32_t slot = free_slot(classes_[static_cast<size_t>(group.size_class)]);
+    if (slot < 0) continue;
     fill_loads_.clear();
     fill_loads_taken_ = 0;
-    fill(slot, index, expert, fill_loads_);
+    fill(slot, next.group, next.expert, fill_loads_);
     slots_[static_cast<size_t>(slot)].filling = true;
     fill_at_++;
     return true;

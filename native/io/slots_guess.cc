@@ -62,6 +62,7 @@ bool ExpertSlots::load_guess() {
     guess_loads_.clear();
     guess_loads_taken_ = 0;
     fill(index, open_.group, guess.expert, guess_loads_);
+    touch(slots_[static_cast<size_t>(index)], index);
     Slot& slot = slots_[static_cast<size_t>(index)];
     slot.guessed = slot.ahead = true;
     return true;

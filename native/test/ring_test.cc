@@ -235,7 +235,7 @@ struct SlotModel : Model {
   uint64_t pass = 0;
 
   SlotModel(hw::IoEngine engine, int32_t slots_a, int32_t slots_b, int64_t staging,
-            const hw::SlotPolicy& policy = ::policy) {
+            const hw::SlotPolicy& policy = ::policy, const std::vector<float>& uses = {}) {
     for (int g = 0; g < kGroups; g++) {
       int64_t row = g == 2 ? 720 : 500;
       if (g < 2) groups.push_back({add(40, row, kExperts), add(40, row, kExperts), add(25, 812, kExperts)});
@@ -246,7 +246,8 @@ struct SlotModel : Model {
     check(file.open(source->path.c_str(), hw::IoMode::direct).ok, "open");
     reader.reset(hw::Reader::open(engine, 4));
     slots.reset(new hw::ExpertSlots(*reader, &no_flag, policy));
-    check(slots->open(groups, {{slots_a, {0, 1}}, {slots_b, {2}}}, staging).ok, "slots");
+    const hw::Slice<const float> known = {uses.data(), static_cast<int64_t>(uses.size())};
+    check(slots->open(groups, {{slots_a, {0, 1}}, {slots_b, {2}}}, staging, known).ok, "slots");
     watched.inner = slots.get();
     reader->add(&watched);
     reader->add(&slots->filling(), hw::Urgency::idle);
@@ -302,6 +303,22 @@ void free_slots_fill() {
       for (int group = 0; group < 3; group++) check(m.layer(group, {0, 1, 2}, true).ok, "filled ones", group);
       check(m.slots->stats().hits == 9 && m.slots->stats().misses == 0, "all are hits", m.slots->stats().misses);
       check(m.layer(0, {5}, true).ok && m.slots->stats().misses == 1, "a miss finds room");
+    }
+    {
+      // What earlier passes asked for most; what nobody uses goes in the other order.
+      std::vector<float> uses(SlotModel::kExperts * SlotModel::kGroups, 0.01f);
+      const int32_t best[] = {7, 2, 11};
+      for (int i = 0; i < 3; i++) uses[static_cast<size_t>(best[i])] = 0.9f - 0.1f * static_cast<float>(i);
+      uses[SlotModel::kExperts + 4] = 0.5f;
+      SlotModel m(engine, 4, 1, 0, fills, uses);
+      m.settled();
+      check(m.layer(1, {9}, true).ok && m.layer(1, {4}, true).ok && m.slots->stats().misses == 2, "the last has gone");
+      check(m.layer(0, {11}, true).ok && m.slots->stats().misses == 3, "then the one before it");
+      check(m.layer(0, {7}, true).ok && m.slots->stats().hits == 1, "the first stays");
+      std::vector<float> asked(uses.size());
+      const hw::Slice<float> out = {asked.data(), static_cast<int64_t>(asked.size())};
+      check(m.slots->asked(out).value == 1 && asked[7] == 1 && asked[11] == 1 && asked[2] == 0, "one pass asked");
+      check(asked[SlotModel::kExperts + 9] == 1 && asked[SlotModel::kExperts + 4] == 1, "of each layer");
     }
     // Wanted while they are being filled, in passes of all kinds: every expert once, with its bytes.
     for (int round = 0; round < 20; round++) {
@@ -446,9 +463,9 @@ void a_failed_expert() {
   check(ahead.layer(0, {1, 7}, true).ok, "read after all");
   std::unique_ptr<hw::Reader> reader(hw::Reader::open(hw::IoEngine::automatic, 1));
   hw::ExpertSlots none(*reader, &no_flag, policy);
-  check(failed_with(none.open(m.groups, {{0, {0, 1}}, {2, {2}}}, 0), "MEMORY_BUDGET"), "a class without a slot");
+  check(failed_with(none.open(m.groups, {{0, {0, 1}}, {2, {2}}}, 0, {}), "MEMORY_BUDGET"), "a class without a slot");
   hw::ExpertSlots twice(*reader, &no_flag, policy);
-  check(failed_with(twice.open(m.groups, {{2, {0, 1}}, {2, {1}}}, 0), "NATIVE_ARGUMENT"), "a group in two classes");
+  check(failed_with(twice.open(m.groups, {{2, {0, 1}}, {2, {1}}}, 0, {}), "NATIVE_ARGUMENT"), "a group in two classes");
 }
 
 }  // namespace

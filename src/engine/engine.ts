@@ -119,8 +119,9 @@ export class Engine {
   private async shutDown(): Promise<void> {
     await this.scheduler.end(closed());
     this.watchers.end(closed());
-    const { model, liveMemory, remember } = this.parts;
+    const { model, liveMemory, remember, rememberExperts } = this.parts;
     model.backend.setCancelFlag(null);
+    rememberExperts?.();
     model.close();
     this.parts.draftModel?.model.close();
     const learned = liveMemory?.bytesPerSecond;

@@ -18,6 +18,7 @@ import { vocabularyHash } from "../past/vocabulary.js";
 import { mark } from "../process/marks.js";
 import type { RowScans } from "../sampling/logprobs.js";
 import { createStreamDecoder, createTokenizer, noFim, pairTemplate, type Tokenizer } from "../tokenizer/index.js";
+import { rememberUses } from "../weights/expert-uses.js";
 import { type ExpectedPass, LiveDisk } from "../weights/live-disk.js";
 import { LiveMemory } from "../weights/live-memory.js";
 import { rememberModel } from "../weights/probe.js";
@@ -153,6 +154,10 @@ export async function openParts(
       past: pastParts(backend, checkpoint, description, adapters, kvType, options),
       ...(profiler !== undefined && { profiler }),
       ...liveDiskOf(backend, placement, expected),
+      rememberExperts: () => {
+        const uses = backend.expertUses?.();
+        if (uses !== undefined) rememberUses(path, uses);
+      },
       ...(expected !== undefined && {
         liveMemory: new LiveMemory(expected),
         remember: (rate) => rememberModel({ path, ...plannedThreads(options) }, rate),

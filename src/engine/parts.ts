@@ -51,6 +51,8 @@ export interface EngineParts {
   readonly liveMemory?: LiveMemory;
   /** Keeps what it learned for the next plan. */
   readonly remember?: (memoryBytesPerSecond: number) => void;
+  /** Keeps which experts were asked for, for the next time that the model is opened. Before it is closed. */
+  readonly rememberExperts?: () => void;
   /** Sequences the model has KV pages for; default 1. */
   readonly sequences?: number;
   /** The tree of tokens is made at once, not for the first answer that has a constraint. */

@@ -12,6 +12,7 @@ import { kvCacheType, kvForm, kvPositionBytes } from "../ops/kv-form.js";
 import { type KvCacheType, pagePositions, type WeightPlacement } from "../ops/ops.js";
 import { pastBufferBytes } from "../past/buffers.js";
 import { cacheFolder } from "../user-folders.js";
+import { rememberedUses } from "../weights/expert-uses.js";
 import type { ExpectedPass } from "../weights/live-disk.js";
 import type { PlannedCompute } from "../weights/live-memory.js";
 import { checkBudget } from "../weights/memory-limit.js";
@@ -120,7 +121,8 @@ export function planResources(
   const planner = new Planner(description, known.profile, planOptions(left, chatTemplate));
   const plan = planner.plan();
   const stays = options.stays ?? (options.sequences ?? 1) > 1;
-  const opened = openResidency(planner.model, plan, { io: options.io, way: known.disk, stays });
+  const uses = (experts: number) => rememberedUses(path, experts);
+  const opened = openResidency(planner.model, plan, { io: options.io, way: known.disk, stays, uses });
   const { io, placement } = opened;
   return {
     contextTokens: plan.contextTokens,

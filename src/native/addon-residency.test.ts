@@ -38,6 +38,7 @@ const nothing: NativePlacement = {
   classes: i32(),
   stagingBytes: 0,
   policy: Float64Array.from(expertPolicyNumbers, () => 1),
+  uses: new Float32Array(0),
   lock: false,
 };
 
@@ -167,6 +168,8 @@ test("wrong expert slots are refused", { skip: skipAddon }, () => {
     assertWrongCall(() => open([3, gate, up, down], [2, 1, 0], 0, { policy }), `policy ${which} of ${number}`);
   }
   assertWrongCall(() => open([3, gate, up, down], [2, 1, 0], 0, { policy: new Float64Array(2) }), "a short policy");
+  for (const uses of [Float32Array.of(0.5), new Float32Array(1000).fill(2)])
+    assertWrongCall(() => open([3, gate, up, down], [2, 1, 0], 0, { uses }), "uses of other experts");
   assert.equal(
     codeOf(() => open([3, gate, up, down], [0, 1, 0])),
     "MEMORY_BUDGET",

@@ -29,6 +29,8 @@ export interface NativePlacement {
   readonly stagingBytes: number;
   /** By `expertPolicyNumbers`; of groups only. */
   readonly policy: Float64Array;
+  /** The share of earlier passes that asked for each of the groups' experts, one after the other; may be empty. */
+  readonly uses: Float32Array;
   /** Tries mlock. */
   readonly lock: boolean;
 }
@@ -136,6 +138,8 @@ export interface NativeAddon {
    */
   residencyShrink(model: number): void;
   residencyCounters(model: number, out: Float64Array): void;
+  /** Passes of few rows that asked for each expert in slots, group after group.  @returns how many passes */
+  expertUses(model: number, out: Float32Array): number;
 
   tensor(model: number, rows: number, cols: number): number;
   arena(model: number, floats: number): number;

@@ -35,6 +35,7 @@ const functions = {
   readerDepth: true,
   residencyShrink: true,
   residencyCounters: true,
+  expertUses: true,
   tensor: true,
   arena: true,
   tensorAt: true,

@@ -14,7 +14,7 @@ import {
   slotKinds,
 } from "../native/boundary.js";
 import { idsOf } from "../native/named-numbers.js";
-import type { AttentionSpec, ExpertPair, ExpertWeights, Glu, Matrix, Product, SlotLayer } from "./ops.js";
+import type { AttentionSpec, ExpertPair, ExpertWeights, Glu, KvPoolSpec, Matrix, Product, SlotLayer } from "./ops.js";
 import { expertSides } from "./pairs.js";
 import { blockRows } from "./paper.js";
 
@@ -51,6 +51,14 @@ export function pairNumbers(
   for (const [i, own] of pairs.entries()) factors.set(own.factors.subarray(0, n), i * n);
   return [numbers, factors];
 }
+
+/** The numbers of a layer of KV pages. */
+export const kvLayer = ({ kvHeads, headDimK, headDimV, latent }: KvPoolSpec["layers"][number]): number[] => [
+  kvHeads,
+  headDimK,
+  headDimV,
+  latent ? 1 : 0,
+];
 
 /** The numbers of a layer, in the order of `slotLayerNumbers`. */
 export function slotLayer(layer: SlotLayer): number[] {

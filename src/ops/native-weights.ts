@@ -7,7 +7,7 @@ import { expertPolicyNumbers, ioEngines, residencyCounters } from "../native/bou
 import { idsOf, NamedNumbers } from "../native/named-numbers.js";
 import { describeLayout } from "./native-layout.js";
 import type { Matrix, MatrixSource } from "./ops.js";
-import type { WeightPlacement, WeightTraffic } from "./placement.js";
+import type { ExpertUses, WeightPlacement, WeightTraffic } from "./placement.js";
 
 const engineIds = idsOf(ioEngines);
 const defaultDepth = 8;
@@ -103,6 +103,7 @@ export class NativeWeights {
       classes: flat(experts?.classes.map((c) => [c.slots, c.groups.length, ...c.groups]) ?? []),
       stagingBytes: experts?.stagingBytes ?? 0,
       policy: policy.values,
+      uses: experts?.uses ?? new Float32Array(0),
       lock,
     });
   }
@@ -121,6 +122,15 @@ export class NativeWeights {
     const matrix = this.#matrices.get(name);
     if (matrix === undefined) throw new HundredweightError("INTERNAL", `'${name}' is placed but was not bound`);
     return matrix.id;
+  }
+
+  /** Undefined where no experts lie in slots. */
+  expertUses(): ExpertUses | undefined {
+    const groups = this.#placement?.experts?.groups;
+    if (groups === undefined) return undefined;
+    const counts = groups.map(([name]) => this.#matrices.get(name!)!.experts);
+    const asked = new Float32Array(counts.reduce((sum, count) => sum + count, 0));
+    return { passes: this.#addon.expertUses(this.#model, asked), asked };
   }
 
   traffic(): WeightTraffic {

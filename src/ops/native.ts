@@ -17,6 +17,7 @@ import {
   gluId,
   gluLimit,
   ids,
+  kvLayer,
   pairNumbers,
   productNumbers,
   slotLayer,
@@ -57,7 +58,7 @@ import type {
   Xielu,
 } from "./ops.js";
 import { slotPoolBytes } from "./paper.js";
-import type { MemoryPromise, WeightPlacement, WeightTraffic } from "./placement.js";
+import type { ExpertUses, MemoryPromise, WeightPlacement, WeightTraffic } from "./placement.js";
 import { readVector, WeightFiles } from "./reference-weights.js";
 import type { WorkingSpace } from "./working-space.js";
 
@@ -157,16 +158,10 @@ export class NativeOps implements Backend {
   }
 
   kvPool(spec: KvPoolSpec): KvPool {
-    const layers = spec.layers.flatMap((layer) => [
-      layer.kvHeads,
-      layer.headDimK,
-      layer.headDimV,
-      layer.latent ? 1 : 0,
-    ]);
     const form = kvForm(spec.type);
     const id = this.#addon.kvPool(
       this.#model,
-      Int32Array.from(layers),
+      Int32Array.from(spec.layers.flatMap(kvLayer)),
       ids.kvType[form.keys],
       ids.kvType[form.values],
       form.hadamard,
@@ -578,6 +573,10 @@ export class NativeOps implements Backend {
 
   traffic(): WeightTraffic {
     return this.#weights.traffic();
+  }
+
+  expertUses(): ExpertUses | undefined {
+    return this.#weights.expertUses();
   }
 
   readDepth(depth: number): void {

@@ -24,7 +24,7 @@ import type { MachineUse, OpsCounters } from "./counters.js";
 import type { KvCacheType } from "./kv-form.js";
 import type { MovingKeys } from "./moving-keys.js";
 import type { ChosenRows, ExpertPair, LowRankPair } from "./pairs.js";
-import type { WeightTraffic } from "./placement.js";
+import type { ExpertUses, WeightTraffic } from "./placement.js";
 import type { RopeSpec, RopeTable } from "./rope-spec.js";
 import type { UnitBytes } from "./unit-bytes.js";
 import type { WorkingSpace } from "./working-space.js";
@@ -41,7 +41,7 @@ export type { MachineUse, OpsCounters } from "./counters.js";
 export type { KvCacheType } from "./kv-form.js";
 export type { KeyTurn, MovingKeys } from "./moving-keys.js";
 export type { ChosenRows, ExpertPair, ExpertSide, LowRankPair } from "./pairs.js";
-export type { ExpertPolicy, WeightPlacement, WeightTraffic } from "./placement.js";
+export type { ExpertPolicy, ExpertUses, WeightPlacement, WeightTraffic } from "./placement.js";
 export type { RopeSpec, RopeTable } from "./rope-spec.js";
 
 /** Activations: f32 [rows, cols], `rows` being the capacity. */
@@ -589,6 +589,8 @@ export interface Backend extends Ops, UnitBytes, MovingKeys {
   counters(): OpsCounters;
   /** Where weight bytes came from; absent where nobody counts. */
   traffic?(): WeightTraffic;
+  /** Undefined where no experts lie in slots. */
+  expertUses?(): ExpertUses | undefined;
   /** Reads in flight from now on, of weights that are streamed; absent where nothing is. */
   readDepth?(depth: number): void;
   /** Absent where nothing is shared. */

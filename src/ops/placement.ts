@@ -26,6 +26,8 @@ export interface PlacedExperts {
   readonly stagingBytes: number;
   /** How slots decide. */
   readonly policy: ExpertPolicy;
+  /** By group and expert: the share of earlier passes that asked for it. Free slots are filled in this order. */
+  readonly uses?: Float32Array | undefined;
 }
 
 export interface WeightPlacement {
@@ -80,6 +82,13 @@ export interface WeightTraffic {
   readonly slotBytes: number;
   /** The locked part of those three. */
   readonly lockedBytes: number;
+}
+
+/** Uses of experts in slots by passes of few rows since the model was opened. */
+export interface ExpertUses {
+  readonly passes: number;
+  /** By group and expert: so many of those passes. */
+  readonly asked: Float32Array;
 }
 
 /** Memory a model is to hold at most: allocations beyond it fail with MEMORY_BUDGET. */

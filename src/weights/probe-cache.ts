@@ -1,9 +1,8 @@
 /** Earlier measurements, in the user's cache folder: rates of processors and of disks, each with its date. */
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { isObject } from "../json-object.js";
 import { readTextSync } from "../regular-file.js";
-import { replaceFileSync } from "../replace-file.js";
+import { writeWholeSync } from "../replace-file.js";
 import { cacheFolder, thisUser } from "../user-folders.js";
 import type { DiskMeasurement } from "./probe-disk.js";
 
@@ -72,18 +71,10 @@ export function writeCache(path: string, more: Partial<ProbeCache>): string | un
     disks: newest({ ...known.disks, ...more.disks }),
     models: newest({ ...known.models, ...more.models }),
   };
-  const partial = `${path}.${process.pid}.tmp`;
   try {
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(partial, `${JSON.stringify(document, undefined, 2)}\n`);
-    replaceFileSync(partial, path);
+    writeWholeSync(path, `${JSON.stringify(document, undefined, 2)}\n`);
     return undefined;
   } catch (error) {
-    try {
-      rmSync(partial, { force: true });
-    } catch {
-      // Not even the folder is one.
-    }
     return error instanceof Error ? error.message : String(error);
   }
 }

@@ -30,6 +30,8 @@ export interface ResidencyChoice {
   readonly way?: DiskWay | undefined;
   /** The model is used for long: a second of loading a gigabyte is soon regained. */
   readonly stays?: boolean;
+  /** The share of earlier passes that asked for each of so many experts, where it is known. */
+  readonly uses?: ((experts: number) => Float32Array | undefined) | undefined;
 }
 
 /**
@@ -40,12 +42,12 @@ export interface ResidencyChoice {
  * what stays, and the budget is not kept.
  */
 export function openResidency(model: PlanModel, plan: Plan, choice: ResidencyChoice = {}): Residency {
-  const { io = "auto", way, stays = false } = choice;
+  const { io = "auto", way, stays = false, uses } = choice;
   const heldBytes = plan.bytes.pinned + plan.bytes.adapters + plan.bytes.ring + plan.bytes.expertSlots;
   const mapped = plan.strategy === "resident" && !stays && mappedIsBest(model);
   const mode = io !== "auto" ? io : mapped ? "mmap" : (way?.mode ?? "direct");
   if (mode === "mmap") return { io: mode, placement: undefined, heldBytes };
-  return { io: mode, placement: placementOf(model, plan, mode, way), heldBytes };
+  return { io: mode, placement: placementOf(model, plan, { io: mode, way, uses }), heldBytes };
 }
 
 function mappedIsBest({ trunk, trunkBytes, expertBytes }: PlanModel): boolean {
@@ -61,7 +63,11 @@ function mappedIsBest({ trunk, trunkBytes, expertBytes }: PlanModel): boolean {
  */
 const leastDepth = 8;
 
-function placementOf(model: PlanModel, plan: Plan, io: "direct" | "buffered", way?: DiskWay): WeightPlacement {
+function placementOf(
+  model: PlanModel,
+  plan: Plan,
+  { io, way, uses }: Pick<ResidencyChoice, "way" | "uses"> & { readonly io: "direct" | "buffered" },
+): WeightPlacement {
   const { matrices, slotClasses, ring } = plan;
   const { expertLayers } = model;
   const pinned = new Map(matrices.map((matrix, i) => [matrix.name, plan.pinned[i]!]));
@@ -88,6 +94,7 @@ function placementOf(model: PlanModel, plan: Plan, io: "direct" | "buffered", wa
             // With the whole trunk in memory nothing else uses the ring.
             stagingBytes: tiles.length === 0 ? ring.bytes : 0,
             policy: plan.expertPolicy,
+            uses: uses?.(expertLayers.reduce((sum, { experts }) => sum + experts, 0)),
           },
     lock: true,
     watch: watchLimit(),
