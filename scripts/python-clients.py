@@ -167,7 +167,11 @@ def of_pydantic_ai():
         asked = []
         agent = Agent(model, model_settings=settings)
 
-        @agent.tool_plain
+        async def once(_, definition):
+            """A small model calls as long as there is something to call."""
+            return None if asked else definition
+
+        @agent.tool_plain(prepare=once)
         def get_weather(city: str) -> str:
             """The weather of a city."""
             asked.append(city)
