@@ -73,7 +73,19 @@ if (env.HUNDREDWEIGHT_PROGRAMS === undefined) {
 const seconds = env.HUNDREDWEIGHT_SWEEPS === "whole" ? 7200 : 300;
 // Tests of servers, disks and browsers wait a fifth of their time: one more file than processors keeps those busy.
 const concurrency = Math.min(3, availableParallelism() + 1);
-const events = run({ files: files.map((name) => join(root, name)), concurrency, timeout: seconds * 1000 });
+// Who ends this process ends the files that run.
+const stop = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"])
+  process.once(signal, () => {
+    process.exitCode = signal === "SIGINT" ? 130 : 143;
+    stop.abort();
+  });
+const events = run({
+  files: files.map((name) => join(root, name)),
+  concurrency,
+  timeout: seconds * 1000,
+  signal: stop.signal,
+});
 
 const [shown, told] = [new PassThrough({ objectMode: true }), new PassThrough({ objectMode: true })];
 const tty = process.stdout.isTTY === true;
@@ -100,7 +112,7 @@ for await (const event of events) {
     if (at >= 0) names.splice(at, 1);
   } else if (type === "test:complete" && isFile) took.push([data.details.duration_ms / 1000, file]);
   else if (type === "test:fail" && data.todo === undefined) {
-    process.exitCode = 1;
+    process.exitCode ??= 1;
     if (data.details.type !== "suite") failed.push(`${file}: ${isFile ? "the file" : data.name}`);
     if (isFile && data.details.error?.failureType === "testTimeoutFailure") hung.push(file);
   }
