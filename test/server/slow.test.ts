@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { HundredweightError } from "../../src/errors.js";
 import { defaultConfig, type RunningServer } from "../../src/server/index.js";
+import { readUntil } from "../support/wait.js";
 import { FakeEngine, type FakeJob } from "./fake-engine.js";
 import * as shapes from "./shapes.js";
 import { type FailureBody, postJson, serveFake, sseEvents, until } from "./support.js";
@@ -33,8 +34,10 @@ describe("slow answers", { concurrency: 4 }, () => {
     const response = await postJson(chat, ask); // resolves with the headers: no token was made
     assert.equal(response.status, 200);
     const job = engine.jobs[0]!;
-    setTimeout(() => quick(job), 300);
-    const text = await response.text();
+    const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+    let text = await readUntil(reader, "\n\n\n");
+    quick(job);
+    for (let part = await reader.read(); !part.done; part = await reader.read()) text += part.value;
     assert.match(text, /^\n{3,}\{/);
     const answer = shapes.chatCompletion.parse(JSON.parse(text));
     assert.equal(answer.choices[0]!.message.content, "w0 w1 w2 w3 w4 w5 w6 w7 w8 w9 ");
