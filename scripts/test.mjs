@@ -3,6 +3,7 @@
 //   --ran FILE     writes the names of tests that ran there, for scripts/check-coverage.mjs
 //   --sweeps       the long sweeps as a whole, of which an ordinary run takes a part (npm run test:sweeps)
 import { spawnSync } from "node:child_process";
+import { setMaxListeners } from "node:events";
 import { createWriteStream, existsSync, readdirSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, join, relative, sep } from "node:path";
@@ -75,6 +76,7 @@ const seconds = env.HUNDREDWEIGHT_SWEEPS === "whole" ? 7200 : 300;
 const concurrency = Math.min(3, availableParallelism() + 1);
 // Who ends this process ends the files that run.
 const stop = new AbortController();
+setMaxListeners(0, stop.signal); // each file is one
 for (const signal of ["SIGINT", "SIGTERM"])
   process.once(signal, () => {
     process.exitCode = signal === "SIGINT" ? 130 : 143;

@@ -56,7 +56,7 @@ struct Wanted {
 
   hw::Result<const char*> place(hw::Model& model) const {
     return hw::place(model, hw::Placement{0, 4, slice(pinned), true, ring_bytes, slice(tiles), slice(groups),
-                                          slice(classes), 0, slice(policy), false});
+                                          slice(classes), 0, slice(policy), {}, false});
   }
 };
 
