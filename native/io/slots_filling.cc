@@ -1,5 +1,4 @@
 // Filling: free slots get experts while the disk has nothing else to do.
-#include <math.h>
 #include <stdint.h>
 
 #include <algorithm>
@@ -23,7 +22,8 @@ void ExpertSlots::remember(Slice<const float> uses) {
   std::stable_sort(fill_order_.begin(), fill_order_.end(),
                    [&](const Filled& a, const Filled& b) { return of(a) > of(b); });
   // As if passes had gone on asking with these shares: what is added each time and fades by half has this sum.
-  const float passes = policy_.half_life_passes / static_cast<float>(M_LN2);
+  constexpr float kLn2 = 0.6931472f;
+  const float passes = policy_.half_life_passes / kLn2;
   for (int64_t i = 0; i < uses.length; i++) uses_[static_cast<size_t>(i)] = uses.data[i] * passes;
 }
 
