@@ -6,9 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { exited, finish, runCli, startCli } from "./support/cli.js";
+import { finish, runCli, startCli } from "./support/cli.js";
 import { missing, redisServer } from "./support/services.js";
 import { wholeSweeps } from "./support/sweeps.js";
+import { exited } from "./support/wait.js";
 
 const skip = missing("redis-server");
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-fleet-"));

@@ -1,5 +1,5 @@
 /** Makes tokenizer.json of a GGUF file's vocabulary: model, pre-tokenizer, decoder, added tokens, template. */
-import { isolated, preTokenizerOf, sequence } from "../containers/index.js";
+import { type AddedToken, isolated, preTokenizerOf, sequence } from "../containers/index.js";
 import { PackedStrings } from "../formats/metadata.js";
 import type { Metadata } from "../formats/types.js";
 import { describePreTokenizer, type Tokenizer } from "../tokenizer/index.js";
@@ -42,21 +42,11 @@ function fileOf(parts: Json): Json {
   };
 }
 
-interface OwnAdded {
-  readonly id: number;
-  readonly content: string;
-  readonly special: boolean;
-  readonly normalized: boolean;
-  readonly singleWord: boolean;
-  readonly lstrip: boolean;
-  readonly rstrip: boolean;
-}
-
 function asItWas(own: Json, metadata: Metadata, tokenizer: Tokenizer, tokens: readonly string[]): Json | string {
   const { kind, settings, added, ...parts } = own as {
     readonly kind: string;
     readonly settings: Json;
-    readonly added: readonly OwnAdded[];
+    readonly added: readonly AddedToken[];
   };
   if (kind === "WordPiece") return "GGUF marks the beginnings of words, and WordPiece what goes on";
   const added_tokens = added.map(({ singleWord, ...rest }) => ({ ...rest, single_word: singleWord }));

@@ -6,7 +6,7 @@ import { fork } from "node:child_process";
 import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
-import { exited } from "../support/cli.js";
+import { exited } from "../support/wait.js";
 import * as shapes from "./shapes.js";
 import { OtherDialects } from "./soak-dialects.js";
 import { halfRequest, hostileText, LeftOpen, slowReader, unreadRequest } from "./soak-hostile.js";

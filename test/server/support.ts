@@ -1,6 +1,7 @@
 /** Servers for tests: with the bundled model, a chat template added, or with an engine the test plays itself. */
 import { after } from "node:test";
 import { type RunningServer, type ServerConfig, type StartOptions, startServer } from "../../src/server/index.js";
+import { until as patiently } from "../support/wait.js";
 import { chatModel, testFolder } from "./chat-model.js";
 import type { FakeEngine } from "./fake-engine.js";
 
@@ -68,10 +69,6 @@ export function sseEvents(text: string): string[] {
   return text.split("\n\n").filter((event) => event !== "");
 }
 
-export async function until(condition: () => boolean, what: string, timeoutMs = 20_000): Promise<void> {
-  const end = performance.now() + timeoutMs;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error(`waited ${timeoutMs} ms in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+export function until(condition: () => boolean, what: string, timeoutMs = 20_000): Promise<void> {
+  return patiently(condition, what, { ms: timeoutMs, everyMs: 5 });
 }

@@ -7,8 +7,6 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { within } from "./wait.js";
 
-export { exited } from "./wait.js";
-
 const here = import.meta.url;
 const sources = here.endsWith(".ts");
 const programs = sources ? undefined : process.env.HUNDREDWEIGHT_PROGRAMS;

@@ -6,6 +6,7 @@ import { after, before } from "node:test";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { packageRoot } from "../../src/package-root.js";
 import { type RunningServer, type StartOptions, startServer } from "../../src/server/index.js";
+import { until as patiently } from "./wait.js";
 
 export const demoModel = join(packageRoot(), "models", "demo.gguf");
 
@@ -89,12 +90,8 @@ export async function openPage(browser: Browser, url: string, options: BrowserCo
 }
 
 /** The page's policy forbids what playwright's own waitForFunction does with a string. */
-export async function until(holds: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
-  for (const end = performance.now() + timeoutMs; performance.now() < end; ) {
-    if (await holds()) return;
-    await new Promise((resolve) => setTimeout(resolve, 30));
-  }
-  throw new Error(`not within ${timeoutMs} ms: ${holds}`);
+export function until(holds: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
+  return patiently(holds, String(holds), { ms: timeoutMs, everyMs: 30 });
 }
 
 /** A request to the server, without the page. */

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { connect, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { exited } from "./cli.js";
+import { exited } from "./wait.js";
 
 /** False: it is there. A text says why tests are skipped. */
 export function missing(program: string, version = "--version"): string | false {
