@@ -1,5 +1,6 @@
 /** Programs of others that a fleet stands on: a test that cannot find one is skipped, and says so aloud. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { connect, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { exited } from "./wait.js";
@@ -11,12 +12,23 @@ export function missing(program: string, version = "--version"): string | false 
   return `SKIPPED ALOUD: ${program} is not installed (Debian's package has its name)`;
 }
 
+/**
+ * A port that stays free until its owner listens, also while a killed owner is not back yet: below those that systems
+ * hand out by themselves (from 32768 on Linux, from 49152 elsewhere), so neither a listener at port 0 nor the near end
+ * of somebody's connection can get it.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (let tries = 0; tries < 100; tries++) {
+    const port = randomInt(12_000, 32_000);
+    const server = createServer();
+    const free = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!free) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
+  throw new Error("no port of a hundred is free");
 }
 
 /** Waits until somebody listens. */
