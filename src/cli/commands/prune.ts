@@ -1,4 +1,4 @@
-/** `prune IN OUT --layers N | --experts N | --ffn N`: a model without the parts that matter least to a text. */
+/** `prune IN OUT --layers N` or another option: a model without the parts that matter least to a text. */
 import type { Command } from "commander";
 import { openMoments } from "../../compress/moments.js";
 import { HundredweightError } from "../../errors.js";
@@ -6,6 +6,7 @@ import { openGguf } from "../../formats/index.js";
 import { withoutChannels } from "../../quality/prune/channels.js";
 import { type PrunedExperts, pruneExperts } from "../../quality/prune/experts/prune.js";
 import { blockInfluence } from "../../quality/prune/influence.js";
+import { withoutKvGroups } from "../../quality/prune/kv-groups.js";
 import { leastInfluential, withoutLayers } from "../../quality/prune/layers.js";
 import { writePruned } from "../../quality/prune/write.js";
 import { modelFile } from "../../store/model-word.js";
@@ -20,6 +21,7 @@ import { TokenSource } from "./perplexity.js";
 interface PruneFlags {
   readonly layers?: number;
   readonly ffn?: number;
+  readonly kvGroups?: number;
   readonly experts?: number;
   readonly moments?: string;
   readonly repair: boolean;
@@ -37,8 +39,9 @@ export function register(program: Command): void {
     .command("prune")
     .description(
       "Write a GGUF model without the layers that change least of what goes through them (block influence), " +
-        "without the experts that add least to their layer (REAP), or without channels of feed-forward nets, as " +
-        "llama.cpp loads it. The file is smaller and much worse: compare it with `quality`.",
+        "without the experts that add least to their layer (REAP), without channels of feed-forward nets, or " +
+        "without heads of keys and values, as llama.cpp loads it. The file is smaller and much " +
+        "worse: compare it with `quality`.",
     )
     .argument("<in>", "a GGUF file")
     .argument("<out>", "GGUF file to write")
@@ -46,11 +49,14 @@ export function register(program: Command): void {
     .option("--ffn <n>", "channels of each feed-forward net that stay, instead of --layers", (t) =>
       parseInteger(t, "--ffn", 32),
     )
+    .option("--kv-groups <n>", "heads of keys and values of each layer that stay, instead of --layers", (t) =>
+      parseInteger(t, "--kv-groups", 1),
+    )
     .option("--experts <n>", "experts of each layer that stay, instead of --layers", (t) =>
       parseInteger(t, "--experts", 1, 4096),
     )
-    .option("--moments <file>", "with --ffn: moments of inputs, as `calibrate` writes them")
-    .option("--no-repair", "with --ffn, --experts: last matrices are not fitted to what is left")
+    .option("--moments <file>", "with --ffn, --kv-groups: moments of inputs, as `calibrate` writes them")
+    .option("--no-repair", "with --ffn, --kv-groups, --experts: last matrices are not fitted to what is left")
     .option(
       "--text <file>",
       "a text to look at layers or experts with, several times for several",
@@ -69,9 +75,10 @@ export function register(program: Command): void {
 const chunkTokens = 512;
 
 async function run(word: string, to: string, flags: PruneFlags, signal: AbortSignal): Promise<void> {
-  if ([flags.layers, flags.ffn, flags.experts].filter((given) => given !== undefined).length !== 1)
-    throw new HundredweightError("OPTION_INVALID", "give one of --layers, --experts and --ffn");
-  if (flags.ffn !== undefined) return cutChannels(word, to, flags.ffn, flags, signal);
+  const given = [flags.layers, flags.ffn, flags.kvGroups, flags.experts].filter((count) => count !== undefined);
+  if (given.length !== 1)
+    throw new HundredweightError("OPTION_INVALID", "give one of --layers, --experts, --ffn and --kv-groups");
+  if (flags.ffn !== undefined || flags.kvGroups !== undefined) return cutColumns(word, to, flags, signal);
   if (flags.text.length === 0)
     throw new HundredweightError("OPTION_INVALID", "--text: give a text to look at the model with");
   const checkpoint = openGguf(modelFile(word));
@@ -127,25 +134,25 @@ function tellExperts(to: string, { saliency, kept, blocks, bytes }: PrunedExpert
   if (bytes !== undefined) printText(`${to}: ${flags.experts} experts in each layer, ${formatBytes(bytes)}\n`);
 }
 
-/** Channels instead of layers. */
-async function cutChannels(
-  word: string,
-  to: string,
-  keep: number,
-  flags: PruneFlags,
-  signal: AbortSignal,
-): Promise<void> {
-  if (flags.moments === undefined)
-    throw new HundredweightError("OPTION_INVALID", "--ffn needs --moments FILE, as `calibrate` writes it");
+/** Channels or groups of heads instead of layers. */
+async function cutColumns(word: string, to: string, flags: PruneFlags, signal: AbortSignal): Promise<void> {
+  const { ffn, kvGroups } = flags;
+  if (flags.moments === undefined) {
+    const option = ffn === undefined ? "--kv-groups" : "--ffn";
+    throw new HundredweightError("OPTION_INVALID", `${option} needs --moments FILE, as \`calibrate\` writes it`);
+  }
   const checkpoint = openGguf(modelFile(word));
   refuseSelf(checkpoint, to);
-  const pruned = await withoutChannels(checkpoint, openMoments(flags.moments), keep, {
-    repair: flags.repair,
-    ...(flags.threads !== undefined && { threads: flags.threads }),
-  });
+  const moments = openMoments(flags.moments);
+  const options = { repair: flags.repair, ...(flags.threads !== undefined && { threads: flags.threads }) };
+  const pruned = await (ffn === undefined
+    ? withoutKvGroups(checkpoint, moments, kvGroups!, options)
+    : withoutChannels(checkpoint, moments, ffn, options));
   const bytes = flags.dryRun ? undefined : await writePruned(to, pruned, signal);
-  if (flags.json) return printJson({ path: to, channels: keep, ...(bytes !== undefined && { bytes }) });
-  if (bytes !== undefined) printText(`${to}: ${keep} channels in each layer, ${formatBytes(bytes)}\n`);
+  const kept = ffn === undefined ? { kvGroups } : { channels: ffn };
+  if (flags.json) return printJson({ path: to, ...kept, ...(bytes !== undefined && { bytes }) });
+  const what = ffn === undefined ? `${kvGroups} heads of keys and values` : `${ffn} channels`;
+  if (bytes !== undefined) printText(`${to}: ${what} in each layer, ${formatBytes(bytes)}\n`);
 }
 
 async function chunksFrom(checkpoint: ReturnType<typeof openGguf>, flags: PruneFlags): Promise<Int32Array[]> {
