@@ -2,7 +2,8 @@
  * Whether a process waits for a disk, seen from outside. Weights that are mapped are read by page faults, of which the
  * process itself cannot tell: its thread lies in the system until the page is there.
  */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
+import { statOf } from "../process/proc-stat.js";
 
 export class DiskSigns {
   readonly #tasks: string;
@@ -22,7 +23,7 @@ export class DiskSigns {
     let seen = 0;
     try {
       for (const task of readdirSync(this.#tasks)) {
-        const fields = statOf(`${this.#tasks}/${task}/stat`);
+        const fields = statOf(`${this.#tasks}/${task}`);
         if (fields === undefined) continue;
         seen++;
         // proc(5): the third field is the state, the twelfth the faults that needed a read.
@@ -34,15 +35,5 @@ export class DiskSigns {
     const before = this.#faults;
     this.#faults = faults;
     return sleeps || (before !== undefined && faults > before);
-  }
-}
-
-/** From the third field on: the name before them may hold anything. Undefined: the thread has just ended. */
-function statOf(path: string): string[] | undefined {
-  try {
-    const text = readFileSync(path, "latin1");
-    return text.slice(text.lastIndexOf(")") + 2).split(" ");
-  } catch {
-    return undefined;
   }
 }

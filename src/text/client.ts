@@ -11,7 +11,7 @@
  * So there are never more than two, and with any number of bad requests a good one waits for a few first tries.
  */
 import { HundredweightError } from "../errors.js";
-import { isClosed, madeTooLong, tookTooLong } from "./faults.js";
+import { isClosed, madeTooLong, tookTooLong, wasCrowded } from "./faults.js";
 import { goneError, Lane, type Outcome } from "./lane.js";
 import {
   bytesOf,
@@ -67,20 +67,26 @@ interface Item {
   readonly reject: (error: Error) => void;
   /** Tries so far; those that are not new wait behind those that are. */
   tries: number;
+  /** Tries that the machine left no time for; they do not count. */
+  starved: number;
   /** Ends the wait for the second place. */
   timer?: NodeJS.Timeout;
   lane?: Lane;
-  /** Pushed aside by others while it ran. */
-  crowdedMs?: number;
+  /** Pushed aside by others while it ran: milliseconds it had computed; undefined where nobody says. */
+  crowded?: { readonly computedMs: number | undefined };
   cancelled?: boolean;
 }
 
 const usualTimeoutMs = 10_000;
 const maxWaiting = 1024;
+/** Tries a request has more when the machine computed for others meanwhile. */
+const mostStarved = 4;
 /** Bytes of texts that wait: they are held by this process. */
 const usualWaitingBytes = 16 * 2 ** 20;
 /** Longest a place takes to start on a busy machine. */
 const startMs = 10_000;
+/** Less is not worth another look. */
+const leastMs = 10;
 /** The second place is kept for a while: slow requests come in swarms. */
 const idleMs = 15_000;
 
@@ -168,7 +174,7 @@ class TextClient implements TextService {
     let cancel = (): void => {};
     try {
       return (await new Promise<TextResults[keyof TextResults]>((resolve, reject) => {
-        const item: Item = { request, bytes, resolve, reject, tries: 0 };
+        const item: Item = { request, bytes, resolve, reject, tries: 0, starved: 0 };
         cancel = () => this.cancel(item);
         signal?.addEventListener("abort", cancel, { once: true });
         if (this.shared && bytes > quickBytes) this.stepAside(item);
@@ -230,7 +236,7 @@ class TextClient implements TextService {
     void lane.run(best.request, limits, withinMs).then((outcome) => {
       if (!lane.alive) this.restarts++;
       if (this.shared && best.cancelled !== true && (outcome.kind === "limited" || outcome.kind === "late")) {
-        best.tries++;
+        if (!(outcome.kind === "limited" && outcome.starved && best.starved++ < mostStarved)) best.tries++;
         if (outcome.kind === "limited" && outcome.by === "renderMs" && best.tries < 2) this.waiting.push(best);
         else this.stepAside(best);
       } else this.settle(best, outcome, this.timeoutMs);
@@ -271,7 +277,7 @@ class TextClient implements TextService {
     const giveUp = (): void => {
       if (!this.aside.includes(item)) return;
       this.aside.splice(this.aside.indexOf(item), 1);
-      item.reject(tookTooLong(item.request, this.timeoutMs));
+      item.reject(wasCrowded(item.request));
     };
     item.timer = setTimeout(() => {
       // The start of the second place is not the request's fault.
@@ -316,12 +322,19 @@ class TextClient implements TextService {
   private crowdOut(lane: Lane): void {
     if (this.slow === undefined || this.crowd !== undefined || !this.aside.some(({ tries }) => tries === 0)) return;
     const { item, since } = this.slow;
-    const left = since + fairMs(item.bytes) - performance.now();
-    this.crowd = setTimeout(() => {
+    const fair = fairMs(item.bytes);
+    const look = (): void => {
+      this.crowd = undefined;
       if (this.slow?.item !== item || !this.aside.some(({ tries }) => tries === 0)) return;
-      item.crowdedMs = performance.now() - since;
-      lane.end();
-    }, left).unref();
+      const computedMs = lane.computedMs;
+      const left = fair - (computedMs ?? fair);
+      if (left >= leastMs) this.crowd = setTimeout(look, left).unref();
+      else {
+        item.crowded = { computedMs };
+        lane.end();
+      }
+    };
+    this.crowd = setTimeout(look, since + fair - performance.now()).unref();
   }
 
   private retireLater(): void {
@@ -348,14 +361,17 @@ class TextClient implements TextService {
   }
 }
 
-function errorOf({ request, crowdedMs }: Item, outcome: Exclude<Outcome, { kind: "done" }>, ms: number): Error {
+function errorOf({ request, crowded }: Item, outcome: Exclude<Outcome, { kind: "done" }>, ms: number): Error {
   switch (outcome.kind) {
     case "failed":
       return outcome.error;
     case "limited":
-      return outcome.by === "renderMs" ? tookTooLong(request, ms) : madeTooLong();
+      if (outcome.by === "renderedLength") return madeTooLong();
+      return outcome.starved ? wasCrowded(request) : tookTooLong(request, ms);
     case "late":
-      return tookTooLong(request, crowdedMs ?? ms, crowdedMs !== undefined);
+      if (crowded === undefined) return outcome.starved ? wasCrowded(request) : tookTooLong(request, ms);
+      // By the clock alone nobody knows whether it was the text or the machine that was slow.
+      return crowded.computedMs === undefined ? wasCrowded(request) : tookTooLong(request, crowded.computedMs, true);
     case "gone":
       return goneError(request, outcome.why);
   }

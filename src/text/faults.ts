@@ -3,7 +3,7 @@ import { HundredweightError } from "../errors.js";
 import { type TextRequest, usesTemplate } from "./protocol.js";
 
 /** In `details.fault`, for whoever speaks another protocol: a server's codes are these. */
-export type TextFaultKind = "template_timeout" | "text_timeout" | "text_memory" | "text_ended";
+export type TextFaultKind = "template_timeout" | "text_timeout" | "text_memory" | "text_ended" | "text_crowded";
 
 /** A template's fault is the file's; what a tokenizer cannot do in time or memory is the text's. */
 function fault(request: TextRequest | undefined, kind: TextFaultKind, message: string): HundredweightError {
@@ -17,6 +17,11 @@ export function tookTooLong(request: TextRequest | undefined, ms: number, others
   const kind = request !== undefined && usesTemplate(request) ? "template_timeout" : "text_timeout";
   const seconds = ms < 1000 ? (ms / 1000).toFixed(1) : String(Math.round(ms / 100) / 10);
   return fault(request, kind, `did not end within ${seconds} s${others ? " while others waited" : ""}`);
+}
+
+/** Nothing is wrong with the text: others had the place, or the processor. */
+export function wasCrowded(request: TextRequest | undefined): HundredweightError {
+  return fault(request, "text_crowded", "had no time for this text, others took it; try again");
 }
 
 export function tookTooMuch(request: TextRequest | undefined): HundredweightError {

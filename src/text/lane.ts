@@ -18,18 +18,25 @@ export type Outcome =
   | { readonly kind: "done"; readonly result: TextResults[keyof TextResults] }
   | { readonly kind: "failed"; readonly error: HundredweightError }
   /** Broken off where its limits say; the place is as good as before. */
-  | { readonly kind: "limited"; readonly by: keyof TextLimits }
-  /** It did not even hear that: its place was ended. */
-  | { readonly kind: "late" }
+  | { readonly kind: "limited"; readonly by: keyof TextLimits; readonly starved: boolean }
+  /** It did not even hear that: its place was ended. `starved`: it had too little of the processor to hear anything. */
+  | { readonly kind: "late"; readonly starved: boolean }
   | { readonly kind: "gone"; readonly why: Gone };
 
 /** Reading a large vocabulary from a slow disk. */
 const openTimeoutMs = 120_000;
+/** Longest a place is waited for that does not get the processor time it may have. */
+const starvedMs = 10_000;
+/** Less is not worth another look. */
+const leastMs = 10;
 
 export class Lane {
   private readonly place: TextPlace;
   private answer: ((outcome: FromText | Gone | "late") => void) | undefined;
   private timer: NodeJS.Timeout | undefined;
+  /** Milliseconds the place had computed when it was asked. */
+  private computedBefore: number | undefined;
+  private starved = false;
   private dead: Gone | undefined;
   /** A result that comes in parts. */
   private ids: Int32Array | undefined;
@@ -61,6 +68,12 @@ export class Lane {
     return this.dead === undefined;
   }
 
+  /** Milliseconds it has computed for what it works on; undefined where nobody says. */
+  get computedMs(): number | undefined {
+    const now = this.place.processorMs();
+    return now === undefined || this.computedBefore === undefined ? undefined : now - this.computedBefore;
+  }
+
   /** @throws what opening the file and its vocabulary throws */
   async open(path: string, template?: string): Promise<TextInfo> {
     const answer = await this.ask({ type: "open", path, template }, openTimeoutMs);
@@ -73,16 +86,19 @@ export class Lane {
     throw answer.type === "failed" ? fromWire(answer.error) : endedUnexpectedly(undefined, answer.type);
   }
 
-  /** @param withinMs after which the place is ended: later than its own limits, which it should have kept */
+  /**
+   * @param withinMs of computing (of the clock, where nobody counts that) after which the place is ended: later than
+   *   its own limits, which it should have kept
+   */
   async run(request: TextRequest, limits: TextLimits, withinMs: number): Promise<Outcome> {
     const answer = await this.ask({ type: "do", request, limits }, withinMs);
-    if (answer === "late") return { kind: "late" };
+    if (answer === "late") return { kind: "late", starved: this.starved };
     if (!("type" in answer)) return { kind: "gone", why: answer };
     switch (answer.type) {
       case "done":
         return { kind: "done", result: answer.result };
       case "limited":
-        return { kind: "limited", by: answer.by };
+        return { kind: "limited", by: answer.by, starved: answer.starved };
       case "failed":
         return { kind: "failed", error: fromWire(answer.error) };
       case "opened":
@@ -102,11 +118,26 @@ export class Lane {
     if (this.dead !== undefined) return Promise.resolve(this.dead);
     return new Promise((resolve) => {
       this.answer = resolve;
-      this.timer = setTimeout(() => this.end(), withinMs);
-      this.timer.unref();
+      this.computedBefore = this.place.processorMs();
+      this.watch(withinMs, withinMs, withinMs + starvedMs);
       this.place.hold(true);
       this.place.post(message);
     });
+  }
+
+  /** @param clockMs when it is ended at the latest */
+  private watch(ms: number, withinMs: number, clockMs: number): void {
+    this.timer = setTimeout(() => {
+      const computed = this.computedMs;
+      const left = computed === undefined ? 0 : withinMs - computed;
+      const again = Math.min(left, clockMs - ms);
+      if (again >= leastMs) this.watch(again, withinMs, clockMs - ms);
+      else {
+        this.starved = left >= leastMs;
+        this.end();
+      }
+    }, ms);
+    this.timer.unref();
   }
 
   private gather(ids: Int32Array, length: number): void {

@@ -5,6 +5,7 @@ import { Worker } from "node:worker_threads";
 import { childEnvironment } from "../process/child-environment.js";
 import { inheritedOptions } from "../process/exec-options.js";
 import { collectYoung } from "../process/idle.js";
+import { processorMs } from "../process/proc-stat.js";
 import { programUrl } from "../process/programs.js";
 import { bytesOf } from "./limits.js";
 import type { FromText, ToText } from "./protocol.js";
@@ -21,6 +22,8 @@ export interface Gone {
 export interface TextPlace {
   /** The id of the place's process, when it is one. */
   readonly pid: number | undefined;
+  /** Milliseconds it has computed; undefined where nobody says. */
+  processorMs(): number | undefined;
   post(message: ToText): void;
   onMessage(listener: (message: FromText) => void): void;
   /** Called once, also after `end`. */
@@ -80,6 +83,7 @@ function startProcess(): TextPlace {
   }
   const place: TextPlace = {
     pid: child.pid,
+    processorMs: () => processorMs(child.pid),
     post: (message) => {
       if (!child.connected) return;
       child.send(message, () => {}); // a failure to send is followed by "exit"
@@ -124,6 +128,7 @@ function startThread(): TextPlace {
   const worker = url.href.endsWith(".js") ? new Worker(url, limits) : new Worker(program, { ...limits, eval: true });
   return {
     pid: undefined,
+    processorMs: () => undefined,
     post: (message) => worker.postMessage(message),
     onMessage: (listener) => {
       worker.on("message", listener);

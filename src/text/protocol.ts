@@ -135,8 +135,11 @@ export type FromText =
   | { readonly type: "done"; readonly result: TextResults[keyof TextResults] }
   /** Some of many ids, in their order: those of a result that is `length` ids and not in the message behind them. */
   | { readonly type: "ids"; readonly ids: Int32Array; readonly length: number }
-  /** A limit was met and nothing is broken: the same request may be tried with others. */
-  | { readonly type: "limited"; readonly by: keyof TextLimits }
+  /**
+   * A limit was met and nothing is broken: the same request may be tried with others. `starved`: the machine computed
+   * for others meanwhile.
+   */
+  | { readonly type: "limited"; readonly by: keyof TextLimits; readonly starved: boolean }
   | { readonly type: "failed"; readonly error: WireError };
 
 /** Whether a template from a stranger's file runs for it. */

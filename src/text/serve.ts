@@ -25,8 +25,8 @@ export function serveTexts(post: (message: FromText) => void): (message: ToText)
         answer(await work!.leftOutOf(message.request.constraint, message.limits));
       } else answer(work!.perform(message.request, message.limits));
     } catch (error) {
-      if (error instanceof Interrupted) post({ type: "limited", by: "renderMs" });
-      else if (error instanceof RenderedTooLong) post({ type: "limited", by: "renderedLength" });
+      if (error instanceof Interrupted) post({ type: "limited", by: "renderMs", starved: error.starved });
+      else if (error instanceof RenderedTooLong) post({ type: "limited", by: "renderedLength", starved: false });
       else post({ type: "failed", error: toWire(error) });
     }
   };

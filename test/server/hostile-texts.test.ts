@@ -35,7 +35,8 @@ it("hostile templates and texts fail alone, by name, and nobody waits for them",
   for (const answer of await Promise.all(bad)) {
     if (answer.status === 200) continue;
     const { error } = (await answer.json()) as FailureBody;
-    const known = "template_timeout text_timeout text_memory template_invalid context_length_exceeded queue_full";
+    const known =
+      "template_timeout text_timeout text_memory text_crowded template_invalid context_length_exceeded queue_full";
     assert.ok(known.split(" ").includes(String(error.code)), `${answer.status} ${error.code}: ${error.message}`);
   }
   assert.equal((await chat("hello")).status, 200);

@@ -12,8 +12,10 @@ export async function hostileText(post: Post, random: (below: number) => number)
   const content = hostileTexts[random(hostileTexts.length)]!;
   const chat = { messages: [{ role: "user", content }], max_tokens: 1 };
   const answer = random(2) === 0 ? await post("/v1/chat/completions", chat) : await post("/tokenize", { content });
-  const body = (await answer.json()) as { readonly error?: { readonly code?: unknown } };
-  return answered.includes(answer.status) ? "answered" : `${answer.status} ${String(body.error?.code)}`;
+  const body = (await answer.json()) as { readonly error?: unknown };
+  return answered.includes(answer.status)
+    ? "answered"
+    : `${answer.status} ${JSON.stringify(body.error ?? body).slice(0, 200)}`;
 }
 
 /** Takes a large answer piece by piece. @returns its status when it came whole */

@@ -139,6 +139,12 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
   }
 }
 
+/** @returns the status, and of a failure what it says */
+function outcomeOf({ status }: Response, body: unknown): string {
+  if (status === 200) return "200";
+  return `${status} ${JSON.stringify((body as { readonly error?: unknown }).error ?? body).slice(0, 200)}`;
+}
+
 /** Since it was asked last. */
 async function loopDelay(url: string): Promise<number> {
   const text = await (await fetch(`${url}/metrics`)).text();
@@ -275,13 +281,14 @@ class Run {
     const answer = await this.post("/v1/chat/completions", this.conversation(false));
     const body = await answer.json();
     if (answer.status === 200) shapes.chatCompletion.parse(body);
-    return String(answer.status);
+    return outcomeOf(answer, body);
   }
 
   private async stream(): Promise<string> {
     const answer = await this.post("/v1/chat/completions", this.conversation(true));
-    const events = (await answer.text()).split("\n\n").filter((event) => event.startsWith("data: "));
-    if (answer.status !== 200) return String(answer.status);
+    const given = await answer.text();
+    if (answer.status !== 200) return outcomeOf(answer, JSON.parse(given));
+    const events = given.split("\n\n").filter((event) => event.startsWith("data: "));
     if (events.pop() !== "data: [DONE]") return "no end";
     const finishes = events.flatMap((event) => {
       const chunk = shapes.chatChunk.parse(JSON.parse(event.slice(6)));
@@ -296,7 +303,7 @@ class Run {
     const answer = await this.post("/v1/completions", { prompt, max_tokens: this.random(6), ...scored });
     const body = await answer.json();
     if (answer.status === 200) shapes.completion.parse(body);
-    return String(answer.status);
+    return outcomeOf(answer, body);
   }
 
   private async embedding(): Promise<string> {
@@ -304,7 +311,7 @@ class Run {
     const answer = await this.post("/v1/embeddings", { input });
     const body = await answer.json();
     if (answer.status === 200 && (body as { data?: unknown[] }).data?.length !== input.length) return "too few vectors";
-    return String(answer.status);
+    return outcomeOf(answer, body);
   }
 
   private async tokenize(): Promise<string> {

@@ -103,6 +103,7 @@ export function asHttpError(thrown: unknown): HttpError {
   if (thrown instanceof HttpError) return thrown;
   const error = asHundredweightError(thrown);
   const { fault, param } = error.details as { readonly fault?: TextFaultKind; readonly param?: unknown };
+  if (fault === "text_crowded") return busy(503, error.message, fault, 2);
   if (fault !== undefined) return new HttpError(500, error.message, { code: fault });
   const [status, code] = known[error.code] ?? [500, "internal_error"];
   if (status === 429) return busy(429, error.message, code, 5);
