@@ -7,8 +7,17 @@ import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Cut } from "../src/batch/cut.js";
 import { Bundleer } from "../src/fleet/bundles.js";
-import { closeConnections, submitTo, testBatch, textLine, WaitingEngine, workerOn } from "./support/fleet-batch.js";
+import {
+  closeConnections,
+  submitTo,
+  testBatch,
+  testMark,
+  textLine,
+  WaitingEngine,
+  workerOn,
+} from "./support/fleet-batch.js";
 import { missing, redisServer } from "./support/services.js";
+import { until } from "./support/wait.js";
 
 const skip = missing("redis-server");
 const folder = mkdtempSync(join(tmpdir(), "hundredweight-fleet-ends-"));
@@ -72,4 +81,43 @@ test("a machine that is slow gives what it has not begun to one that has nothing
   for (const worker of [slow, fast]) worker.stop();
   await Promise.all([slow.ended, fast.ended]);
   connection.close();
+});
+
+test("a machine whose queue is away ends at once, with answers in hand after its drain time", { skip }, async () => {
+  const { port, service } = await redisServer(mkdtempSync(join(folder, "away-")));
+  const url = `redis://127.0.0.1:${port}`;
+  // No batch wants its model.
+  const unasked = await workerOn(url, () => new WaitingEngine(1, 1), {
+    mark: { ...testMark, model: "another" },
+    drainMs: 60_000,
+  });
+  const batch = await testBatch([textLine("a", "one")]);
+  const { queue, connection } = await submitTo(url, batch);
+  const answered = queue.answerAll(batch.batch).catch(() => {});
+  let begun = false;
+  const busy = new WaitingEngine(1, 100, () => {
+    begun = true;
+  });
+  const holding = await workerOn(url, () => busy, { drainMs: 2500 });
+  await until(() => begun, "the line to begin");
+  // The only line is another's.
+  let opened = false;
+  const spare = (): WaitingEngine => {
+    opened = true;
+    return new WaitingEngine(1, 1);
+  };
+  const empty = await workerOn(url, spare, { drainMs: 60_000 });
+  await until(() => opened, "the model to be opened");
+  await service.stop();
+  const since = performance.now();
+  for (const worker of [unasked, empty, holding]) worker.stop();
+  const nothing = { lines: 0, tokens: 0 };
+  assert.deepEqual(await Promise.all([unasked.ended, empty.ended]), [nothing, nothing]);
+  const atOnce = performance.now() - since;
+  assert.ok(atOnce < 2000, `${atOnce} ms`);
+  assert.deepEqual(await holding.ended, { lines: 1, tokens: 10 });
+  const drained = performance.now() - since;
+  assert.ok(drained > 2400 && drained < 10_000, `${drained} ms`);
+  connection.close();
+  void answered;
 });

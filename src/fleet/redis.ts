@@ -21,6 +21,8 @@ export interface QueueConnection {
   readonly bull: Bull;
   readonly redis: Redis;
   readonly address: QueueAddress;
+  /** It cannot be reached: what is asked waits until it can. */
+  readonly away: boolean;
   /** Ends it; what is on its way is not waited for. */
   close(): void;
 }
@@ -67,7 +69,15 @@ export async function connectQueue(address: QueueAddress, { note }: ConnectOptio
   await redis.connect().catch((error: unknown) => {
     throw connectError(address, error);
   });
-  return { bull, redis, address, close: () => redis.disconnect() };
+  return {
+    bull,
+    redis,
+    address,
+    get away() {
+      return away;
+    },
+    close: () => redis.disconnect(),
+  };
 }
 
 async function packages(): Promise<{ bull: Bull; ioredis: typeof IoRedis }> {

@@ -8,6 +8,8 @@ import { openRuns, queueSeconds } from "./machines.js";
 import { type QueueConnection, reasonOf } from "./redis.js";
 import { difference, type MachineRecord, type ModelMark, machinesKey, type RunRecord, wireVersion } from "./wire.js";
 
+/** Between looks whether the queue is away. */
+const awayMs = 100;
 const heartbeatMs = 1000;
 /** An engine that ends so often without an answer in between is not the lines' fault. */
 const mostFaults = 4;
@@ -61,7 +63,7 @@ export class FleetWorker {
     await this.#refuseMismatch();
     note(`waiting for work at ${connection.address.shown}`);
     while (!stopping.aborted && !this.#idledOut()) {
-      const run = await this.#nextRun();
+      const run = await this.#unlessAway(this.#nextRun(), stopping);
       if (run === undefined) await pause(200, stopping);
       else await this.#serve(run, stopping, ending);
     }
@@ -137,22 +139,21 @@ export class FleetWorker {
     };
     const heart = setInterval(() => void beat(), heartbeatMs);
     try {
-      await worker.start();
-      await beat();
+      await this.#unlessAway(worker.start().then(beat), stopping);
       while (!stopping.aborted && worker.fault === undefined && (queue || worker.bundles > 0) && !this.#idledOut()) {
-        await this.#take(worker);
+        await this.#unlessAway(this.#take(worker), stopping);
         if (worker.bundles > 0) this.#idleSince = performance.now();
       }
       await this.#drain(worker, ending);
       if (worker.done > 0) this.#faults = 0;
     } finally {
       clearInterval(heart);
-      await worker.close();
+      await this.#unlessAway(worker.close());
       this.#done.lines += worker.done;
       this.#done.tokens += engine.tokens;
       this.#cost += worker.cost;
       this.#busyMs += worker.busyMs;
-      await connection.redis.hdel(machinesKey, this.#id).catch(() => {});
+      await this.#unlessAway(connection.redis.hdel(machinesKey, this.#id).catch(() => {}));
       await engine.close();
     }
     if (worker.fault !== undefined) await this.#afterFault(worker.fault);
@@ -169,11 +170,39 @@ export class FleetWorker {
 
   async #drain(worker: BundleWorker, ending: AbortSignal): Promise<void> {
     const stop = (): void => worker.stop("drained");
-    const late = setTimeout(stop, ending.aborted ? 0 : this.#options.drainMs);
-    ending.addEventListener("abort", stop);
-    await worker.idle();
+    const ended = new AbortController();
+    const end = (): void => {
+      stop();
+      ended.abort();
+    };
+    const late = setTimeout(end, ending.aborted ? 0 : this.#options.drainMs);
+    ending.addEventListener("abort", end);
+    // Answers that nobody takes are made again by others.
+    await this.#unlessAway(worker.idle(), ended.signal);
     clearTimeout(late);
-    ending.removeEventListener("abort", stop);
+    ending.removeEventListener("abort", end);
+  }
+
+  /**
+   * Waits for what the queue is asked; once stopped, not while it is away: it may never come back.
+   * @param stopping absent: stopped already
+   * @returns undefined when it was not waited for
+   */
+  async #unlessAway<T>(asked: Promise<T>, stopping?: AbortSignal): Promise<T | undefined> {
+    const waited = new AbortController();
+    const gone = async (): Promise<undefined> => {
+      while (!waited.signal.aborted) {
+        if (stopping?.aborted !== false && this.#options.connection.away) return undefined;
+        await pause(awayMs, waited.signal);
+      }
+      return undefined;
+    };
+    try {
+      return await Promise.race([asked, gone()]);
+    } finally {
+      waited.abort();
+      asked.catch(() => {});
+    }
   }
 
   async #tell(queue: string, engine: LineEngine, worker: BundleWorker): Promise<void> {
