@@ -38,7 +38,7 @@ test("code of an API is loaded by its first request only", () => {
   const small = new Set([
     ...["failure", "models"].map((name) => `server/anthropic/${name}.ts`),
     ...["failure", "greeting"].map((name) => `server/ollama/${name}.ts`),
-    ...["health", "metrics"].map((name) => `server/routes/${name}.ts`),
+    ...["health", "metrics", "llama-metrics"].map((name) => `server/routes/${name}.ts`),
     ...["waiting", "records", "batch-record"].map((name) => `server/batches/${name}.ts`),
     "server/openai/models.ts",
   ]);

@@ -189,6 +189,57 @@ describe("llama-server's routes", { skip: needsThreads }, () => {
     }
   });
 
+  it("tell progress and times in Responses where they are asked for", async () => {
+    const ask = { input: "the king and the people ".repeat(3), max_output_tokens: 3, stream: true };
+    const told = { return_progress: true, timings_per_token: true };
+    for (const more of [{}, told]) {
+      const text = await (await postJson(`${server.url}/responses`, { ...ask, ...more })).text();
+      const events = sseEvents(text).flatMap((event) => /^data: (\{.*)$/m.exec(event)?.[1] ?? []);
+      const objects = events.map((event) => JSON.parse(event) as Any);
+      const progress = objects.filter((event) => event.prompt_progress !== undefined);
+      const timed = objects.filter((event) => event.timings !== undefined);
+      if (more !== told) assert.deepEqual([...progress, ...timed], []);
+      else {
+        assert.ok(progress.length > 0 && progress.every(({ type }) => type === "response.in_progress"));
+        const { total, processed } = progress.at(-1).prompt_progress;
+        assert.ok(total > 10 && processed === total);
+        const deltas = objects.filter(({ type }) => type === "response.output_text.delta");
+        assert.ok(deltas.length > 0 && deltas.every((event) => timed.includes(event)));
+        assert.ok(
+          deltas.every(({ timings }) => timings.prompt_n + timings.cache_n === total),
+          "the prompt's tokens",
+        );
+        assert.equal(timed.at(-1).response.status, "incomplete");
+        assert.deepEqual([timed.at(-1).timings.predicted_n, timed.at(-1).response.usage.output_tokens], [3, 3]);
+      }
+      assert.deepEqual(
+        objects.map((event) => event.sequence_number),
+        objects.map((_, i) => i),
+      );
+    }
+  });
+
+  it("count by llama-server's names", async () => {
+    const names = ["prompt_tokens", "prompt_tokens_cached", "tokens_predicted", "n_decode", "prompt_seconds"];
+    const counts = async (): Promise<number[]> => {
+      const text = await (await fetch(`${server.url}/metrics`)).text();
+      return names.map((name) => {
+        assert.match(text, new RegExp(`^# TYPE llamacpp:${name}_total counter$`, "m"));
+        return Number(new RegExp(`^llamacpp:${name}_total (\\S+)$`, "m").exec(text)?.[1]);
+      });
+    };
+    const before = await counts();
+    const sums = [0, 0, 0];
+    for (const again of [1, 2]) {
+      const { timings } = await post("/completion", { prompt: "a quick brown fox", n_predict: 2 * again });
+      for (const [i, name] of ["prompt_n", "cache_n", "predicted_n"].entries()) sums[i]! += timings[name];
+    }
+    assert.ok(sums[1]! > 0, "the second prompt was there before");
+    const grown = (await counts()).map((count, i) => count - before[i]!);
+    assert.deepEqual(grown.slice(0, 3), sums);
+    assert.ok(grown[4]! > 0);
+  });
+
   it("tell of the model and of what is being answered", async () => {
     const get = async (path: string): Promise<Any> => (await fetch(server.url + path)).json();
     const props = await get("/props");

@@ -301,7 +301,14 @@ class Answer {
         metrics.draftTokens.add(tried, { source });
         metrics.acceptedDraftTokens.add(right, { source });
       }
-      if (result !== undefined && result.decodeRows > 0) {
+      const guesses = Object.values(result?.drafts ?? {});
+      const right = guesses.reduce((sum, one) => sum + one.right, 0);
+      // A pass makes a token of its own and those that were guessed right; the first one is the prompt's.
+      if (guesses.some(({ tried }) => tried > 0)) metrics.draftedPasses.add(Math.max(0, made - 1 - right));
+      if (result === undefined) return;
+      metrics.promptSeconds.add(result.prefillMs / 1000);
+      metrics.decodeSeconds.add(result.decodeMs / 1000);
+      if (result.decodeRows > 0) {
         metrics.tokenSeconds.observe(result.decodeMs / 1000 / result.decodeRows);
       }
     });

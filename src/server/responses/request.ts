@@ -149,6 +149,8 @@ const responsesObject = z.object({
   max_output_tokens: z.int().min(0).max(most).optional().describe("Left out: until the context is full."),
   reasoning_budget: z.int().min(-1).max(most).optional().describe("Ours: most tokens of thinking; it is then ended."),
   stream: z.boolean().optional(),
+  timings_per_token: z.boolean().optional().describe("llama-server's: `timings` beside pieces of text and at the end."),
+  return_progress: z.boolean().optional().describe("llama-server's: `prompt_progress` while the prompt is read."),
   store: z.boolean().optional().describe("Default true: kept in memory for later turns, as long as there is room."),
   include: z
     .array(z.string())

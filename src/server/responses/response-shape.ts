@@ -1,9 +1,11 @@
 /** Shapes an answer as a response: its items, whole and as events that are numbered. */
+import type { ChoiceJob, Progress } from "../answers/answer-set.js";
 import { piecesOf } from "../answers/pieces.js";
 import { namedEvents } from "../answers/wire.js";
 import { type Ending, type ExchangeShape, type SpokenEvent, SpokenParts, type WholeReply } from "../exchange/events.js";
 import type { HttpError } from "../http/http-error.js";
 import { chatLogprobs, idsOf } from "../openai/logprobs.js";
+import { promptProgressOf, RunningTimings, timingsOf } from "../openai/usage.js";
 import type { ServedModel } from "../service/model-service.js";
 import { newId } from "./read-request.js";
 import type { InnerNames } from "./read-tools.js";
@@ -17,6 +19,8 @@ export interface ResponseShapeInput {
   readonly echo: object;
   readonly names: InnerNames;
   readonly reasoning: ReasoningForm;
+  /** What llama-server tells beside: of each text how fast it comes, and how far the prompt is read. */
+  readonly tells: { readonly timings: boolean; readonly progress: boolean };
   /** Called with the finished response. @returns whether it is stored */
   keep(response: Response): boolean;
 }
@@ -41,6 +45,7 @@ export class ResponseShape implements ExchangeShape {
   private readonly output: Item[] = [];
   private open: Open | undefined;
   private sequence = 0;
+  private running = new RunningTimings([]);
   private text: ServedModel["text"] | undefined;
 
   constructor(input: ResponseShapeInput) {
@@ -48,9 +53,21 @@ export class ResponseShape implements ExchangeShape {
   }
 
   /** @returns this shape, for the model that answers */
-  for({ text }: ServedModel): ResponseShape {
+  for({ text }: ServedModel, choices: readonly ChoiceJob[]): ResponseShape {
     this.text = text;
+    this.running = new RunningTimings(choices);
     return this;
+  }
+
+  made(): void {
+    this.running.token();
+  }
+
+  progress(progress: Progress, elapsedMs: number): object | undefined {
+    this.running.progress(progress);
+    if (!this.input.tells.progress) return undefined;
+    const more = { response: this.response("in_progress"), prompt_progress: promptProgressOf(progress, elapsedMs) };
+    return this.event("response.in_progress", more);
   }
 
   start(): readonly object[] {
@@ -91,7 +108,8 @@ export class ResponseShape implements ExchangeShape {
   end([end]: readonly Ending[]): readonly object[] {
     const closing = this.close(end!.reason === "length" ? "incomplete" : "completed");
     const response = this.finished(end!);
-    return [...closing, this.event(`response.${response.status}`, { response })];
+    const timings = this.input.tells.timings ? timingsOf([end!.outcome]) : {};
+    return [...closing, this.event(`response.${response.status}`, { response, ...timings })];
   }
 
   whole([answer]: readonly WholeReply[]): object | Promise<object> {
@@ -152,7 +170,8 @@ export class ResponseShape implements ExchangeShape {
 
   private deltaOf(open: Open, delta: string, logprobs: readonly object[]): [type: string, more: object] {
     if (open.kind === "content") {
-      return ["response.output_text.delta", { ...this.at(open, "content_index"), delta, logprobs }];
+      const timings = this.input.tells.timings ? { timings: this.running.now } : {};
+      return ["response.output_text.delta", { ...this.at(open, "content_index"), delta, logprobs, ...timings }];
     }
     if (open.kind === "reasoning") {
       return this.input.reasoning.summary

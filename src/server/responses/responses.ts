@@ -27,7 +27,8 @@ export function responseRoutes(app: Hono, context: ServerContext): void {
     const exchange = exchangeOf(value, said.exchange);
     const shape = shapeOf(value, said, context.model.id, store);
     try {
-      return await answerExchange({ c, context, exchange, warnings, arrived, shape: (served) => shape.for(served) });
+      const shaped = (...there: Parameters<ResponseShape["for"]>): ResponseShape => shape.for(...there);
+      return await answerExchange({ c, context, exchange, warnings, arrived, shape: shaped });
     } catch (error) {
       // Clients shorten the conversation by themselves when a stream says so, and give up when a status does.
       const long = error instanceof HttpError && error.code === "context_length_exceeded";
@@ -104,6 +105,7 @@ function shapeOf(value: ResponsesInput, { names, input }: Said, model: string, s
       summary: (reasoning?.summary ?? "none") !== "none",
       sealed: include.includes("reasoning.encrypted_content"),
     },
+    tells: { timings: value.timings_per_token ?? false, progress: value.return_progress ?? false },
     keep: (response) => keeps && store.add({ response, input: kept, previous }),
   });
 }

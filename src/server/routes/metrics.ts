@@ -4,8 +4,10 @@ import type { Hono } from "hono";
 import type { EngineStatus } from "../../link/protocol.js";
 import type { ServerContext } from "../service/context.js";
 import { Gauge } from "../service/metrics.js";
+import { llamaMetrics } from "./llama-metrics.js";
 
-export function metricRoutes(app: Hono, { metrics, status, model, gate, untaken }: ServerContext): void {
+export function metricRoutes(app: Hono, context: ServerContext): void {
+  const { metrics, status, model, gate, untaken } = context;
   const gauge = (name: string, help: string, read: () => number | undefined): void => {
     metrics.add(new Gauge(`hundredweight_${name}`, help, read));
   };
@@ -83,6 +85,8 @@ export function metricRoutes(app: Hono, { metrics, status, model, gate, untaken 
   counter("text_worker_restarts_total", "Times the text worker was started again.", () => model.textRestarts);
   gauge("process_resident_memory_bytes", "Of the server's process.", () => process.memoryUsage.rss());
 
+  llamaMetrics(context);
+
   const resolution = 10;
   const delay = monitorEventLoopDelay({ resolution });
   delay.enable();
@@ -93,8 +97,12 @@ export function metricRoutes(app: Hono, { metrics, status, model, gate, untaken 
     return Number.isNaN(value) ? 0 : value;
   });
 
+  const started = String(Math.floor(performance.timeOrigin / 1000));
   app.get("/metrics", (c) =>
-    c.body(metrics.text(), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" }),
+    c.body(metrics.text(), 200, {
+      "content-type": "text/plain; version=0.0.4; charset=utf-8",
+      "process-start-time-unix": started,
+    }),
   );
 }
 

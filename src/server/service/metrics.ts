@@ -26,6 +26,11 @@ export class Counter implements Family {
     this.values.set(key, (this.values.get(key) ?? 0) + amount);
   }
 
+  /** Of all labels together. */
+  get total(): number {
+    return [...this.values.values()].reduce((sum, value) => sum + value, 0);
+  }
+
   lines(): string[] {
     if (this.values.size === 0) return [`${this.name} 0`];
     return [...this.values].map(([labels, value]) => `${this.name}${labels} ${number(value)}`);
@@ -108,11 +113,20 @@ export class Metrics {
     new Counter("hundredweight_cached_tokens_total", "Of those, tokens that were evaluated before."),
   );
   readonly generatedTokens = this.add(new Counter("hundredweight_generated_tokens_total", "Tokens of answers."));
+  readonly promptSeconds = this.add(
+    new Counter("hundredweight_prompt_seconds_total", "What passes over prompts took, each answer by itself."),
+  );
+  readonly decodeSeconds = this.add(
+    new Counter("hundredweight_generation_seconds_total", "What passes of answers took, each answer by itself."),
+  );
   readonly draftTokens = this.add(
     new Counter("hundredweight_draft_tokens_total", "Guesses of the next tokens that were evaluated, by their source."),
   );
   readonly acceptedDraftTokens = this.add(
     new Counter("hundredweight_accepted_draft_tokens_total", "Of those, guesses that were right."),
+  );
+  readonly draftedPasses = this.add(
+    new Counter("hundredweight_drafted_passes_total", "Passes of answers that guesses were tried for."),
   );
   readonly aborted = this.add(new Counter("hundredweight_aborted_total", "Answers whose client went away."));
   readonly failures = this.add(new Counter("hundredweight_failures_total", "Answers that failed, by code."));
