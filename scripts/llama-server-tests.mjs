@@ -7,6 +7,7 @@
 //   --stories FILE   stories260K (default: HUNDREDWEIGHT_VECTORS/models/stories260K/stories260K-f32.gguf): the model
 //                    of most tests, with FIM tokens given to it for those of /infill
 //   --encoder FILE   a BERT, for bge-small (default: .models/all-MiniLM-L6-v2.F16.gguf where it is, else a random one)
+// stories260K is the model with experts and the one that drafts for it, too; the reranker is random.
 //   --page           writes docs/llama-server-tests.md; --report FILE (several: later ones count) reads what earlier
 //                    runs wrote, and runs nothing
 // Whatever else is asked for gets the bundled demonstration model. Exit code 0: each test passed or has its reason in
@@ -164,14 +165,22 @@ async function runTests() {
   editHeader(values.stories, infill, gaps);
   const encoder = join(models, "encoder.gguf");
   if (existsSync(values.encoder)) copyFileSync(values.encoder, encoder);
-  else await writeEncoder(encoder);
+  else await writeEncoder(encoder, "mean");
+  const reranker = join(models, "reranker.gguf");
+  await writeEncoder(reranker, "reranker");
+  // The model that drafts is looked for here before it is fetched.
+  const fetched = join(source, "tools/server/tests/tmp");
+  mkdirSync(fetched, { recursive: true });
+  copyFileSync(values.stories, join(fetched, "stories15M-q4_0.gguf"));
 
   // What the tests start. llama-server lets every page in and tells of its models at once; the rest is the same.
   const program = join(folder, "llama-server");
   const known = {
     "ggml-org/test-model-stories260K": resolve(values.stories),
     "ggml-org/test-model-stories260K-infill": infill,
+    "ggml-org/stories15M_MOE": resolve(values.stories),
     "bert-bge-small/ggml-model-f16.gguf": encoder,
+    "jina-reranker-v1-tiny-en/ggml-model-f16.gguf": reranker,
   };
   writeFileSync(
     program,
@@ -215,9 +224,9 @@ async function runTests() {
 }
 
 /** A random encoder whose vocabulary has the words of the tests: what it says of a text means nothing. */
-async function writeEncoder(path) {
+async function writeEncoder(path, variant) {
   const { makeTinyModel } = await import(join(root, "dist/src/synth/tiny.js"));
-  const { vocab } = await makeTinyModel(path, "bert", { variant: "mean", overrides: { context_length: 512 } });
+  const { vocab } = await makeTinyModel(path, "bert", { variant, overrides: { context_length: 512 } });
   const words =
     "i believe the meaning of life is this a test write joke about ai from very long prompt which will not be";
   const more = "truncated another hello world goodbye string".split(" ");
