@@ -222,7 +222,9 @@ describe("llama-server's routes", { skip: needsThreads }, () => {
   it("count by llama-server's names", async () => {
     const names = ["prompt_tokens", "prompt_tokens_cached", "tokens_predicted", "n_decode", "prompt_seconds"];
     const counts = async (): Promise<number[]> => {
-      const text = await (await fetch(`${server.url}/metrics`)).text();
+      const answer = await fetch(`${server.url}/metrics`);
+      assert.match(answer.headers.get("process-start-time-unix") ?? "", /^\d{10}$/);
+      const text = await answer.text();
       return names.map((name) => {
         assert.match(text, new RegExp(`^# TYPE llamacpp:${name}_total counter$`, "m"));
         return Number(new RegExp(`^llamacpp:${name}_total (\\S+)$`, "m").exec(text)?.[1]);

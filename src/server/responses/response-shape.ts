@@ -19,7 +19,7 @@ export interface ResponseShapeInput {
   readonly echo: object;
   readonly names: InnerNames;
   readonly reasoning: ReasoningForm;
-  /** What llama-server tells beside: of each text how fast it comes, and how far the prompt is read. */
+  /** Whether it tells how fast texts come, and how far the prompt is read, as llama-server does. */
   readonly tells: { readonly timings: boolean; readonly progress: boolean };
   /** Called with the finished response. @returns whether it is stored */
   keep(response: Response): boolean;

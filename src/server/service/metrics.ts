@@ -26,7 +26,7 @@ export class Counter implements Family {
     this.values.set(key, (this.values.get(key) ?? 0) + amount);
   }
 
-  /** Of all labels together. */
+  /** The values of all labels together. */
   get total(): number {
     return [...this.values.values()].reduce((sum, value) => sum + value, 0);
   }
