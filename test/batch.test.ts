@@ -137,3 +137,30 @@ test("an output of another input, of something else, or in use is refused and no
   rmSync(`${whole}.lock`);
   assert.deepEqual(readFileSync(whole), before);
 });
+
+test("answers that fill their contexts go on where that is asked for, and end where it is not", async () => {
+  const long = join(folder, "long.jsonl");
+  const body = { prompt: "Once upon a time", max_tokens: 600, temperature: 0, ignore_eos: true };
+  writeFileSync(long, `${JSON.stringify({ custom_id: "l", method: "POST", url: "/v1/completions", body })}\n`);
+  for (const [how, tokens] of [
+    ["stop", 506],
+    ["shift", 600],
+  ] as const) {
+    const output = join(folder, `long-${how}.jsonl`);
+    const end = await runCli([
+      "batch",
+      long,
+      output,
+      "--threads",
+      "1",
+      "--ctx",
+      "512",
+      "--when-full",
+      how,
+      "--no-probe",
+    ]);
+    const { response } = JSON.parse(readFileSync(output, "utf8")) as Out;
+    const { usage } = (response?.body ?? {}) as { usage?: { completion_tokens: number } };
+    assert.equal(usage?.completion_tokens, tokens, `${how}: ${end.err} ${JSON.stringify(response?.body)}`);
+  }
+});

@@ -23,6 +23,8 @@ export interface ModelMark {
   readonly files: string;
   readonly adapters: string;
   readonly kv: string;
+  /** The way of answers that fill their context. */
+  readonly full: string;
   readonly version: string;
 }
 
@@ -31,6 +33,7 @@ const parts = [
   ["files", "another model"],
   ["adapters", "other adapters (--lora)"],
   ["kv", "another type of the KV cache (--kv)"],
+  ["full", "another way of answers that fill their context (--when-full, --keep, --discard)"],
   ["version", "another version of hundredweight"],
 ] as const;
 
@@ -44,8 +47,8 @@ export function difference(wanted: ModelMark, here: ModelMark): string | undefin
 }
 
 /** The name of the queue that all who answer alike share. */
-export function queueOf({ files, adapters, kv, version }: ModelMark, contextTokens: number): string {
-  const facts = [wireVersion, files, adapters, kv, version, contextTokens];
+export function queueOf({ files, adapters, kv, full, version }: ModelMark, contextTokens: number): string {
+  const facts = [wireVersion, files, adapters, kv, full, version, contextTokens];
   return createHash("sha256").update(JSON.stringify(facts)).digest("hex").slice(0, 24);
 }
 
@@ -152,7 +155,7 @@ export function readRun(text: string | null | undefined): RunRecord | undefined 
   const numbers = ["contextTokens", "typicalTokens", "longestTokens", "priority", "at"];
   const known =
     areTexts(value, ["id", "queue", "host"]) &&
-    areTexts(value.mark, ["model", "files", "adapters", "kv", "version"]) &&
+    areTexts(value.mark, ["model", "files", "adapters", "kv", "full", "version"]) &&
     areNumbers(value, numbers);
   return known ? (value as unknown as RunRecord) : undefined;
 }

@@ -12,7 +12,14 @@ import { FleetQueue } from "../../src/fleet/submit.js";
 import type { ModelMark } from "../../src/fleet/wire.js";
 import { FleetWorker, type FleetWorkerOptions } from "../../src/fleet/work.js";
 
-export const testMark: ModelMark = { model: "test", files: "f00", adapters: "none", kv: "f16", version: "0" };
+export const testMark: ModelMark = {
+  model: "test",
+  files: "f00",
+  adapters: "none",
+  kv: "f16",
+  full: "stop",
+  version: "0",
+};
 
 export const textLine = (id: string, prompt: string, maxTokens = 10): string =>
   JSON.stringify({

@@ -17,7 +17,8 @@ const sampleBytes = 64 * 2 ** 10;
 const smallFiles = /\.(json|jinja|model|txt)$/;
 
 /** @throws FILE_NOT_FOUND, FILE_IO, and what opening the model throws */
-export async function modelMark(path: string, { adapters = [], kvType = "f16" }: LoadOptions): Promise<ModelMark> {
+export async function modelMark(path: string, options: LoadOptions): Promise<ModelMark> {
+  const { adapters = [], kvType = "f16", whenFull = { how: "stop" } } = options;
   const checkpoint = await openCheckpoint(path);
   const weights = checkpoint.files.map((file) => file.path);
   const folder = statSync(path).isDirectory() ? path : undefined;
@@ -29,6 +30,7 @@ export async function modelMark(path: string, { adapters = [], kvType = "f16" }:
     files: hashOf(files),
     adapters: added.join(", ") || "none",
     kv: kvType,
+    full: [whenFull.how, whenFull.keep ?? "prompt", whenFull.discard ?? "half"].join(" "),
     version: packageVersion(),
   };
 }

@@ -19,6 +19,7 @@ import { addModelOptions } from "../options/model-options.js";
 import { parseInteger } from "../options/options.js";
 import { noPrefixStore } from "../options/past-options.js";
 import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
+import { addWhenFullOptions } from "../options/when-full-option.js";
 import { withInterrupt } from "../terminal/interrupt.js";
 import { printJson, tell } from "../terminal/output.js";
 
@@ -75,7 +76,9 @@ export function register(program: Command): void {
     )
     .option(...noPrefixStore)
     .option(...noProbe);
-  addModelOptions(command).action((input: string, output: string, flags: BatchFlags) => batch(input, output, flags));
+  addModelOptions(addWhenFullOptions(command)).action((input: string, output: string, flags: BatchFlags) =>
+    batch(input, output, flags),
+  );
 }
 
 async function batch(input: string, output: string, flags: BatchFlags): Promise<void> {

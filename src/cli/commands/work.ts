@@ -13,6 +13,7 @@ import { batchShape } from "../batch/shape.js";
 import { addModelOptions, loadOptions } from "../options/model-options.js";
 import { parseInteger, parseNumber } from "../options/options.js";
 import { noProbe, probeOnFirstUse } from "../options/probe-first.js";
+import { addWhenFullOptions } from "../options/when-full-option.js";
 import { note, printJson, tell } from "../terminal/output.js";
 
 interface WorkFlags extends EngineFlags {
@@ -51,7 +52,9 @@ export function register(program: Command): void {
     )
     .option("--idle <s>", "end after so long without work (default: never)", (t) => parseNumber(t, "--idle", 0, 1e9))
     .option(...noProbe);
-  addModelOptions(command).action((model: string | undefined, flags: WorkFlags) => work(modelFile(model), flags));
+  addModelOptions(addWhenFullOptions(command)).action((model: string | undefined, flags: WorkFlags) =>
+    work(modelFile(model), flags),
+  );
 }
 
 async function work(path: string, flags: WorkFlags): Promise<void> {
