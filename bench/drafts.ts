@@ -3,16 +3,18 @@
  * tokens have to be equal. Prints tokens a pass, how many guesses were right, and the ratio of the speeds.
  *
  *   node dist/bench/drafts.js MODEL.gguf [--memory 30%] [--draft auto] [-r 1] [-n 200] [--kinds edit,chat]
- *       [--draft-model SMALL.gguf] [--least 0.97] [--json FILE]
+ *       [--draft-model SMALL.gguf] [--apart] [--least 0.97] [--json FILE]
  *
  * --memory: a size, or a share of the file that has to stream. Pairs are taken in alternating order; of several the
- * 95 % interval of the ratio is told. --least: exit code 1 where it begins below.
+ * 95 % interval of the ratio is told. --least: exit code 1 where it begins below. --apart: answers without drafts come
+ * from a second engine that was opened without, so that what blocks of the file cost beside their guesses counts, and
+ * no prompt begins like another: times are of prompts and answers together.
  */
 import { statSync } from "node:fs";
 import { parseBytes } from "../src/cli/options/options.js";
 import { median } from "../src/cli/reports/statistics.js";
 import type { DraftMode } from "../src/engine/drafts/drafter.js";
-import { load } from "../src/library/model.js";
+import { load, type Model } from "../src/library/model.js";
 import { draftPrompts } from "./support/draft-prompts.js";
 import { ratioInterval } from "./support/pairs.js";
 import { commaList, readArguments, saveJson } from "./support/program.js";
@@ -21,6 +23,7 @@ const { values, path } = readArguments("drafts MODEL.gguf [--memory 30%] [--draf
   memory: { type: "string" },
   draft: { type: "string", default: "auto" },
   "draft-model": { type: "string" },
+  apart: { type: "boolean", default: false },
   repetitions: { type: "string", short: "r", default: "1" },
   tokens: { type: "string", short: "n", default: "200" },
   kinds: { type: "string", default: Object.keys(draftPrompts).join(",") },
@@ -41,37 +44,48 @@ interface Answer {
   readonly right: number;
 }
 
-const model = await load(path, {
-  contextTokens: 4096,
-  ...(values["draft-model"] !== undefined && { draftModel: values["draft-model"] }),
-  ...(memory !== undefined && { memoryBytes: memory }),
-  ...(weights !== undefined && { weightsMemoryBytes: weights, io: "direct" as const }),
-});
+const open = (guesses: boolean): Promise<Model> =>
+  load(path, {
+    contextTokens: 4096,
+    ...(guesses && values["draft-model"] !== undefined && { draftModel: values["draft-model"] }),
+    ...(!guesses && { drafts: "off" as const }),
+    ...(memory !== undefined && { memoryBytes: memory }),
+    ...(weights !== undefined && { weightsMemoryBytes: weights, io: "direct" as const }),
+  });
 
-async function answer(kind: string, mode: DraftMode): Promise<Answer> {
-  const messages = [{ role: "user" as const, content: draftPrompts[kind]! }];
-  const made = model.chat(messages, { temperature: 0, maxTokens: Number(values.tokens), drafts: mode });
+const model = await open(true);
+const without = values.apart ? await open(false) : model;
+
+async function answer(kind: string, mode: DraftMode, turn = 0): Promise<Answer> {
+  const content = values.apart ? `${turn}. ${draftPrompts[kind]!}` : draftPrompts[kind]!;
+  const messages = [{ role: "user" as const, content }];
+  const from = mode === "off" ? without : model;
+  const began = performance.now();
+  const made = from.chat(messages, { temperature: 0, maxTokens: Number(values.tokens), drafts: mode });
   const { tokens, timings, ledger, promptTokens } = await made.result();
   const passes = ledger.filter(({ position }) => position >= promptTokens.length);
   const sum = (of: (pass: (typeof passes)[number]) => number): number =>
     passes.reduce((all, pass) => all + of(pass), 0);
   const [tried, right] = [sum((pass) => pass.drafts), sum((pass) => pass.acceptedDrafts)];
-  return { tokens, tps: timings.decodeTps, perPass: (passes.length + right) / passes.length, tried, right };
+  const seconds = (performance.now() - began) / 1000;
+  const tps = values.apart ? tokens.length / seconds : timings.decodeTps;
+  return { tokens, tps, perPass: (passes.length + right) / passes.length, tried, right };
 }
 
 const results: object[] = [];
 try {
   // What is touched for the first time costs more.
   await answer("chat", "off");
+  if (values.apart) await answer("chat", drafts);
   for (const kind of commaList(values.kinds)) {
     const [plain, guessed]: [Answer[], Answer[]] = [[], []];
     for (let i = 0; i < Number(values.repetitions); i++) {
       const guessesFirst = i % 2 === 1;
-      if (guessesFirst) guessed.push(await answer(kind, drafts));
-      plain.push(await answer(kind, "off"));
-      if (!guessesFirst) guessed.push(await answer(kind, drafts));
+      if (guessesFirst) guessed.push(await answer(kind, drafts, i));
+      plain.push(await answer(kind, "off", i));
+      if (!guessesFirst) guessed.push(await answer(kind, drafts, i));
     }
-    const same = [...plain, ...guessed].every(({ tokens }) => tokens.join() === plain[0]!.tokens.join());
+    const same = guessed.every(({ tokens }, i) => tokens.join() === plain[i]!.tokens.join());
     const ratios = guessed.map(({ tps }, i) => tps / plain[i]!.tps);
     const of = (answers: readonly Answer[], what: (one: Answer) => number): number => median(answers.map(what));
     const result = {
@@ -105,6 +119,7 @@ try {
   }
 } finally {
   await model.close();
+  if (values.apart) await without.close();
 }
 saveJson(values.json, {
   model: path,

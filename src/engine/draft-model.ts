@@ -73,7 +73,8 @@ export class DraftModel {
    * Guesses for these answers; what it kept of others is given up.
    * @throws what the small model throws, CANCELLED among it
    */
-  async guess(answers: readonly Guessed[], pays: Pays): Promise<void> {
+  async guess(guessed: readonly { readonly task: Guessed }[], pays: Pays): Promise<void> {
+    const answers = guessed.map(({ task }) => task);
     for (const [answer, { sequence }] of this.tasks)
       if (!answers.includes(answer)) {
         this.cache.release(sequence);
@@ -92,10 +93,10 @@ export class DraftModel {
     }
     for (const answer of wanting) {
       const { task } = this.tasks.get(answer)!;
-      const { guessed, certainty } = task;
-      const strange = guessed.findIndex((id) => !this.isShared(id));
-      const count = strange < 0 ? guessed.length : strange;
-      answer.offer(guessed.slice(0, count), certainty.slice(0, count));
+      const { guessed: ids, certainty } = task;
+      const strange = ids.findIndex((id) => !this.isShared(id));
+      const count = strange < 0 ? ids.length : strange;
+      answer.offer(ids.slice(0, count), certainty.slice(0, count));
     }
   }
 

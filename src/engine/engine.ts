@@ -8,6 +8,7 @@ import { Constraints } from "../sampling/constraint/constraint.js";
 import { StateCache } from "../state/cache.js";
 import { encodePair, shownText } from "../tokenizer/index.js";
 import { Ledger } from "../weights/ledger.js";
+import { DraftBlocks } from "./draft-blocks.js";
 import { DraftModel } from "./draft-model.js";
 import { LearnedOdds } from "./drafts/drafter.js";
 import { EmbedTask, RankTask } from "./embed.js";
@@ -67,11 +68,24 @@ export class Engine {
       ...(parts.draftModel !== undefined && {
         draftModel: new DraftModel(parts.draftModel, parts.tokenizer, sequences),
       }),
+      draftBlocks: parts.draftModel === undefined ? this.draftBlocks() : undefined,
       sequences,
       keptSequences: kept,
       queueLimit: parts.queueLimit ?? Number.POSITIVE_INFINITY,
       onChange: () => this.watchers.changed(),
     });
+  }
+
+  /** Blocks of the file that guess ahead of answers, where they are bound. */
+  private draftBlocks(): DraftBlocks | undefined {
+    const { cache } = this;
+    const { info, model, scans = {} } = this.parts;
+    const { blocks, carries: of = "hidden", kvGroups } = model;
+    if (blocks === undefined || blocks.length === 0) return undefined;
+    const { dim, vocab, chunkRows: mostRows } = info;
+    const windowed = kvGroups.some(({ window }) => window > 0);
+    const follows = (task: Task): boolean => task instanceof GenerateTask;
+    return new DraftBlocks({ blocks, of, cache, dim, vocab, mostRows, scans, windowed, follows });
   }
 
   /**

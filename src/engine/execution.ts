@@ -7,6 +7,7 @@ import type { StateCache } from "../state/cache.js";
 import type { Ledger, PassTraffic } from "../weights/ledger.js";
 import type { Accounts } from "./accounts.js";
 import type { Admission } from "./admission.js";
+import type { DraftBlocks } from "./draft-blocks.js";
 import type { DraftModel, Pays } from "./draft-model.js";
 import { PassCosts } from "./drafts/pass-costs.js";
 import { GenerateTask } from "./generate.js";
@@ -32,6 +33,7 @@ export interface ExecutionOptions {
   readonly stop: StopSignal;
   readonly clock: PassClock;
   readonly draftModel?: DraftModel | undefined;
+  readonly draftBlocks?: DraftBlocks | undefined;
   readonly past?: PastKeeper | undefined;
 }
 
@@ -42,7 +44,7 @@ export class Execution {
   private readonly o: ExecutionOptions;
   private readonly costs = new PassCosts();
   private unheard = 0;
-  /** The small model failed once and is asked no more: it may cost time, never an answer. */
+  /** The guesser failed once and is asked no more: it may cost time, never an answer. */
   private leftOut = false;
 
   constructor(options: ExecutionOptions) {
@@ -50,34 +52,52 @@ export class Execution {
   }
 
   /**
-   * Lets a small model guess what the answers in the making go on with. A stop ends it: then there are no guesses. A
-   * model that fails is left out from then on.
+   * Lets a small model, or blocks of the file, guess what the answers in the making go on with. A stop ends it: then
+   * there are no guesses. What fails is left out from then on.
    */
   async guess(): Promise<void> {
-    const { draftModel, running, cache } = this.o;
-    if (draftModel === undefined || this.leftOut) return;
+    const { draftModel, draftBlocks, running, cache } = this.o;
+    const guesser = draftModel ?? draftBlocks;
+    if (guesser === undefined || this.leftOut) return;
     const active = [...running].filter((entry) => !running.rests(entry));
     const answers = active.filter(
       ({ task, sequence }) =>
         task instanceof GenerateTask && task.answering && task.known - cache.length(sequence) === 1,
     );
     // Beside rows of a prompt guesses do not pay.
-    const pays = answers.length < active.length ? () => false : this.paying(draftModel, answers.length);
+    const pays = answers.length < active.length ? () => false : this.paying(guesser, answers.length);
+    const guessed = answers.map(({ task, sequence }) => ({ task: task as GenerateTask, sequence }));
     try {
-      await draftModel.guess(
-        answers.map(({ task }) => task as GenerateTask),
-        pays,
-      );
+      await guesser.guess(guessed, pays);
     } catch (error) {
-      const { code, message } = asHundredweightError(error);
-      if (code === "CANCELLED") return;
-      this.leftOut = true;
-      process.emitWarning(`the small model guesses no more: ${message.replace(/\p{Cc}/gu, "?")}`, { code });
+      this.failed(error);
+    }
+  }
+
+  private failed(error: unknown): void {
+    const { code, message } = asHundredweightError(error);
+    if (code === "CANCELLED") return;
+    this.leftOut = true;
+    const who = this.o.draftModel === undefined ? "the file's own blocks guess" : "the small model guesses";
+    process.emitWarning(`${who} no more: ${message.replace(/\p{Cc}/gu, "?")}`, { code });
+  }
+
+  /** The blocks, as long as they guess. */
+  private get following(): DraftBlocks | undefined {
+    return this.leftOut ? undefined : this.o.draftBlocks;
+  }
+
+  /** Blocks that guess read what the pass has evaluated. */
+  private follow(pass: Pass): void {
+    try {
+      this.following?.follow(pass);
+    } catch (error) {
+      this.failed(error);
     }
   }
 
   /** Each of so many answers may have one guess more. */
-  private paying({ passMs = 0 }: DraftModel, answers: number): Pays {
+  private paying({ passMs = 0 }: Pick<DraftModel, "passMs">, answers: number): Pays {
     const msOf = this.costs.from(answers, this.o.clock.rowMs);
     if (msOf === undefined) return () => false;
     const ms = (guesses: number): number => msOf(answers * (1 + guesses)) + guesses * passMs;
@@ -148,7 +168,7 @@ export class Execution {
       prefixes.makeRoomForMarks(pass.parts);
       for (const { sequence, rows, drafts, marks } of pass.parts)
         cache.append(sequence, rows, { drafts: drafts > 0, marks });
-      await pass.run(model, cache, info.vocab, info.dim);
+      await pass.run(model, cache, info.vocab, info.dim, this.following?.carried);
     } catch (thrown) {
       error = asHundredweightError(thrown);
       for (const { sequence, from } of pass.parts) cache.rewind(sequence, from);
@@ -157,7 +177,10 @@ export class Execution {
     }
     const elapsedMs = performance.now() - began;
     const traffic = ledger.lap();
-    if (error === undefined) this.record(pass, entries, traffic, elapsedMs);
+    if (error === undefined) {
+      this.follow(pass);
+      this.record(pass, entries, traffic, elapsedMs);
+    }
     // Stopped: cancels are on their way, and what the others had of this pass is done again without those jobs' rows.
     else if (error.code !== "CANCELLED") for (const entry of entries) running.finish(entry, error);
     for (const [i, entry] of entries.entries()) {

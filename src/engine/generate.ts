@@ -106,7 +106,8 @@ export class GenerateTask implements Task, Guessed {
     if (this.leftOut.length > 0) context.emit({ kind: "constraint", leftOut: this.leftOut });
     const prediction = request.prediction ?? [];
     const mode = request.drafts ?? context.drafts;
-    this.drafter = new Drafter({ mode, learned: context.learned, guide: this.guide, prediction, prompt });
+    const guesser = parts.draftModel === undefined && parts.model.blocks !== undefined ? "mtp" : "model";
+    this.drafter = new Drafter({ mode, learned: context.learned, guesser, guide: this.guide, prediction, prompt });
     for (const id of prompt) this.chain.accept(id);
     if (request.resume !== undefined) this.resume(request.resume, prompt);
   }
@@ -250,12 +251,11 @@ export class GenerateTask implements Task, Guessed {
     return this.drafter.oddsOf(certainty);
   }
 
-  /** Guesses of a small model take the place of others. */
+  /** Guesses by evaluating take the place of others. */
   offer(ids: readonly number[], certainty: readonly number[]): void {
-    if (ids.length === 0) return;
+    if (ids.length === 0 || !this.drafter.offer(certainty)) return;
     this.tokens.set(ids, this.known);
     this.drafts = ids.length;
-    this.drafter.offer(certainty);
   }
 
   /** @returns how many tokens it wrote behind the known ones */

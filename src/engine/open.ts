@@ -12,7 +12,7 @@ import type { Backend } from "../ops/ops.js";
 import type { WeightPlacement } from "../ops/placement.js";
 import { profiledOps } from "../ops/profile.js";
 import { Profiler } from "../ops/profiler.js";
-import { type Fingerprint, fingerprintOf } from "../past/fingerprint.js";
+import { type Fingerprint, type Fingerprinted, fingerprintOf } from "../past/fingerprint.js";
 import type { PastParts } from "../past/parts.js";
 import { vocabularyHash } from "../past/vocabulary.js";
 import { mark } from "../process/marks.js";
@@ -72,6 +72,7 @@ export async function openParts(
     residency,
     loadBytes,
     expected,
+    programs,
   } = planned;
   onPlanned?.(loadBytes);
   mark("engine: planned");
@@ -99,6 +100,7 @@ export async function openParts(
       checkpoints,
       kvType,
       ...(kvMemory !== undefined && { kvMemory }),
+      programs,
       maxLogitRows: Math.min(logitRowsOf(options), chunkRows),
       ...(backend.view !== undefined && { view: (x) => backend.view!(x) }),
       ...(options.check && { rewrite: withChecks }),
@@ -143,6 +145,10 @@ export async function openParts(
         turns: model.turns,
         slots: model.slots,
         forward: model.forward,
+        ...(programs.length > 0 && {
+          blocks: programs.map((name) => model.programs.get(name)!),
+          carries: description.program.outputs.carried === undefined ? "hidden" : "carried",
+        }),
         close: () => backend.close(),
       },
       scans: scansOf(backend),
@@ -151,7 +157,7 @@ export async function openParts(
       ...(options.queueLimit !== undefined && { queueLimit: options.queueLimit }),
       ...(options.drafts !== undefined && { drafts: options.drafts }),
       ...(options.whenFull !== undefined && { whenFull: options.whenFull }),
-      past: pastParts(backend, checkpoint, description, adapters, kvType, options),
+      past: pastParts(backend, checkpoint, { description, programs }, adapters, kvType, options),
       ...(profiler !== undefined && { profiler }),
       ...liveDiskOf(backend, placement, expected),
       rememberExperts: () => {
@@ -173,7 +179,7 @@ export async function openParts(
 function pastParts(
   backend: Backend,
   { files, metadata }: Checkpoint,
-  description: ModelDescription,
+  { description, programs }: Pick<Fingerprinted, "description" | "programs">,
   adapters: readonly OpenAdapter[],
   kvType: string,
   { pastStore }: EngineOptions,
@@ -186,7 +192,7 @@ function pastParts(
   return {
     units: backend,
     fingerprint: () => {
-      made ??= fingerprintOf({ description, files, adapterExtents, kvType, ops });
+      made ??= fingerprintOf({ description, programs, files, adapterExtents, kvType, ops });
       return made;
     },
     vocabulary: () => {
@@ -237,14 +243,15 @@ async function openWithDrafts(
 ): Promise<EngineParts> {
   const { contextTokens, threads, cpuList, isa, ops, sequences, kvType, memoryBytes, io, stays } = options;
   const small = {
-    ...{ contextTokens, threads, cpuList, isa, ops, sequences, kvType, io, stays },
+    ...{ contextTokens, threads, cpuList, isa, ops, sequences, kvType, io, stays, draftBlocks: false },
     ...(memoryBytes !== undefined && { memoryBytes, memoryOf: "process" }),
   };
   const given = Object.fromEntries(Object.entries(small).filter(([, value]) => value !== undefined));
   const draft = await openParts(draftModel!, given as EngineOptions, undefined, stop);
   try {
     const budget = memoryBytes ?? draft.info.residency.budgetBytes;
-    const parts = await openParts(path, { ...options, memoryBytes: budget, memoryOf: "process" }, onPlanned, stop);
+    const large = { ...options, memoryBytes: budget, memoryOf: "process", draftBlocks: false } as const;
+    const parts = await openParts(path, large, onPlanned, stop);
     return { ...parts, draftModel: draft };
   } catch (error) {
     draft.model.close();

@@ -92,6 +92,11 @@ export interface EngineOptions {
    * are kept. A shift is an approximation.
    */
   readonly whenFull?: WhenFull;
+  /**
+   * Blocks of the file that guess further tokens are bound, unless `drafts` is off or they would slow down every pass;
+   * default true. Not beside a small model.
+   */
+  readonly draftBlocks?: boolean;
   /** The file of a small model with the same vocabulary that guesses for this one, within the same budget. */
   readonly draftModel?: string;
   /**

@@ -1,5 +1,5 @@
 /** The things an engine is made of; tests bring others. */
-import type { BoundModel, GroupTurns } from "../models/index.js";
+import type { BoundModel, BoundProgram, GroupTurns } from "../models/index.js";
 import { keyTurn } from "../ops/moving-keys.js";
 import {
   type Backend,
@@ -32,6 +32,10 @@ export interface EngineModel extends Pick<BoundModel, "forward"> {
   readonly turns?: GroupTurns;
   /** The pool of states that are replaced; undefined when there are none. */
   readonly slots: SlotPool | undefined;
+  /** Blocks of the file that guess further tokens, in their order; absent: none are bound. */
+  readonly blocks?: readonly Pick<BoundProgram, "forward" | "fill">[];
+  /** The rows that blocks go on from; default `hidden`. */
+  readonly carries?: "hidden" | "carried";
   close(): void;
 }
 

@@ -1,5 +1,5 @@
 /** One pass for many jobs: which rows, their table, and whose the logits are. */
-import type { PassExtras } from "../models/index.js";
+import type { HiddenRows, PassExtras } from "../models/index.js";
 import { pagePositions, type RowTable } from "../ops/ops.js";
 import { mark } from "../process/marks.js";
 import type { StateCache } from "../state/cache.js";
@@ -28,6 +28,14 @@ export interface PassPart extends Omit<Rows, "marks"> {
   accepted: number;
   /** The error of `take`: the end of this job, no other's. */
   fault?: unknown;
+  /** Its rows as blocks that guess go on from them [rows][dim], where they were asked for. */
+  carried?: Float32Array[];
+}
+
+/** Rows of a pass that are carried on to blocks that guess. */
+export interface Carried {
+  readonly of: "hidden" | "carried";
+  isFor(task: Task): boolean;
 }
 
 /** Where the timeline of its task ends when the pass is over: in front of the first guess that was wrong. */
@@ -53,9 +61,10 @@ export class Pass {
 
   /**
    * Walks through the model. KV pages for the rows must be there.
+   * @param carried leaves rows in the parts
    * @throws what the model throws; parts keep what they were given before
    */
-  async run(model: EngineModel, cache: StateCache, vocab: number, dim: number): Promise<void> {
+  async run(model: EngineModel, cache: StateCache, vocab: number, dim: number, carried?: Carried): Promise<void> {
     const logits = this.wanting("logits");
     const hidden = this.wanting("hidden");
     mark("engine: first pass begins");
@@ -66,20 +75,38 @@ export class Pass {
       hidden.length === 0
         ? undefined
         : { wanted: hidden, onHidden: (values, first) => this.hand(values, dim, hidden, first) },
-      this.ofTexts(),
+      { ...this.ofTexts(), carried: carried && this.carriedRows(carried, dim) },
     );
     mark("engine: first pass done");
   }
 
   /** Asks for what is made of whole texts, each by its last row. A model makes vectors or scores, not both. */
-  private ofTexts(): PassExtras | undefined {
+  private ofTexts(): PassExtras {
     for (const [what, name] of [["pooled", "onPooled"] as const, ["rank", "onRank"] as const]) {
       const lastRows = this.wanting(what);
       if (lastRows.length === 0) continue;
       const hear = (values: Float32Array): void => this.hand(values, values.length / lastRows.length, lastRows, 0);
       return { lastRows, [name]: hear };
     }
-    return undefined;
+    return {};
+  }
+
+  private carriedRows({ of, isFor }: Carried, dim: number): HiddenRows {
+    const rows: Float32Array[][] = [];
+    const wanted: number[] = [];
+    for (const part of this.parts) {
+      if (!isFor(part.task)) continue;
+      const own: Float32Array[] = [];
+      part.carried = own;
+      for (let i = 0; i < part.rows; i++) {
+        wanted.push(part.at + i);
+        rows.push(own);
+      }
+    }
+    const onHidden = (values: Float32Array, first: number): void => {
+      for (let i = 0; i * dim < values.length; i++) rows[first + i]!.push(values.slice(i * dim, (i + 1) * dim));
+    };
+    return { wanted: Int32Array.from(wanted), onHidden, of };
   }
 
   private wanting(what: Exclude<Wanted, "nothing">): Int32Array {

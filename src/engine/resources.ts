@@ -4,7 +4,7 @@ import { totalmem } from "node:os";
 import { join, resolve } from "node:path";
 import { ownTemplate } from "../chat/own-template.js";
 import { HundredweightError } from "../errors.js";
-import type { ModelDescription } from "../models/index.js";
+import { guessingBlocks, type ModelDescription } from "../models/index.js";
 import { loadAddon } from "../native/addon.js";
 import { threadLayout } from "../native/threads.js";
 import type { MemoryPromise } from "../ops/index.js";
@@ -15,6 +15,7 @@ import { cacheFolder } from "../user-folders.js";
 import { rememberedUses } from "../weights/expert-uses.js";
 import type { ExpectedPass } from "../weights/live-disk.js";
 import type { PlannedCompute } from "../weights/live-memory.js";
+import type { MachineProfile } from "../weights/machine.js";
 import { checkBudget } from "../weights/memory-limit.js";
 import { type Plan, Planner, type PlanOptions } from "../weights/plan.js";
 import { defaultChunkRows, defaultContextTokens, defaultLogitRows } from "../weights/plan-defaults.js";
@@ -44,6 +45,8 @@ export interface Resources {
   readonly residency: ResidencyInfo;
   /** The whole plan; undefined where nothing is planned. */
   readonly plan: Plan | undefined;
+  /** Programs of the file that are bound beside the trunk: blocks that guess further tokens. */
+  readonly programs: readonly string[];
   /** Weights that are read into memory before the first pass. */
   readonly loadBytes: number;
 }
@@ -118,7 +121,7 @@ export function planResources(
   const shared = options.memoryOf === "process" ? options.memoryBytes : undefined;
   const known = knownMachine({ path, ...plannedThreads(options) });
   const left = shared === undefined ? options : { ...options, memoryBytes: leftOf(shared, addon.promisedBytes()) };
-  const planner = new Planner(description, known.profile, planOptions(left, chatTemplate));
+  const planner = choosePlanner(description, known.profile, planOptions(left, chatTemplate), options);
   const plan = planner.plan();
   const stays = options.stays ?? (options.sequences ?? 1) > 1;
   const uses = (experts: number) => rememberedUses(path, experts);
@@ -144,6 +147,7 @@ export function planResources(
     // Weights of mapped files are the page cache's.
     promise: { bytes: plan.totalBytes, limitBytes: shared ?? 0 },
     plan,
+    programs: planner.model.programs,
     loadBytes: placement === undefined ? 0 : plan.bytes.pinned + plan.bytes.adapters,
     residency: {
       strategy: plan.strategy,
@@ -154,6 +158,29 @@ export function planResources(
       plan: summarizePlan(planner.model, plan, opened, restsOnGuesses(known, plan.prediction.streamedBytesPerPass > 0)),
     },
   };
+}
+
+/** A token may take so much longer because the weights of blocks that guess take memory from those of the trunk. */
+const worthBlocks = 1.03;
+
+/** A planner with the blocks that guess, where the file has some and they cost no more than they may. */
+export function choosePlanner(
+  description: ModelDescription,
+  machine: MachineProfile,
+  planned: PlanOptions,
+  { drafts = "auto", draftBlocks = true, draftModel }: EngineOptions = {},
+): Planner {
+  const planner = new Planner(description, machine, planned);
+  const programs = drafts === "off" || !draftBlocks || draftModel !== undefined ? [] : guessingBlocks(description);
+  if (programs.length === 0) return planner;
+  const guessing = new Planner(description, machine, { ...planned, programs });
+  const budget = planned.budgetBytes ?? machine.availableBytes;
+  const [plan, beside] = [planner.tryPlan(budget), guessing.tryPlan(budget)];
+  // With everything in memory nothing is slower.
+  const most = drafts === "auto" && beside?.strategy !== "resident" ? worthBlocks : Number.POSITIVE_INFINITY;
+  const secondsOf = (made: Plan | undefined): number => made?.prediction.secondsPerToken ?? Number.POSITIVE_INFINITY;
+  const fits = beside !== undefined && beside.contextTokens >= (plan?.contextTokens ?? 0);
+  return fits && secondsOf(beside) <= most * secondsOf(plan) ? guessing : planner;
 }
 
 /** @throws MEMORY_BUDGET */
@@ -199,6 +226,7 @@ function referenceResources(description: ModelDescription, options: EngineOption
     placement: undefined,
     promise: undefined,
     plan: undefined,
+    programs: [],
     loadBytes: 0,
     residency: { ...residency, predictedSecondsPerToken: undefined },
   };

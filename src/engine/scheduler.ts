@@ -10,6 +10,7 @@ import type { StateCache } from "../state/cache.js";
 import type { Ledger } from "../weights/ledger.js";
 import { Accounts } from "./accounts.js";
 import { Admission } from "./admission.js";
+import type { DraftBlocks } from "./draft-blocks.js";
 import type { DraftModel } from "./draft-model.js";
 import { Execution } from "./execution.js";
 import type { EngineStatus } from "./jobs.js";
@@ -28,6 +29,7 @@ export interface SchedulerOptions {
   readonly stop: StopSignal;
   /** Guesses for answers. */
   readonly draftModel?: DraftModel;
+  readonly draftBlocks?: DraftBlocks | undefined;
   /** Jobs that run at the same time. */
   readonly sequences: number;
   readonly keptSequences: number;
@@ -84,6 +86,7 @@ export class Scheduler {
       stop,
       clock,
       draftModel: options.draftModel,
+      draftBlocks: options.draftBlocks,
     });
   }
 

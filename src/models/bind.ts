@@ -21,6 +21,7 @@ import {
   type BoundList,
   type BoundOutput,
   type BoundStep,
+  fill,
   forward,
   type HiddenRows,
   moreLogits,
@@ -61,6 +62,12 @@ export interface BoundProgram {
     hidden?: HiddenRows,
     extras?: PassExtras,
   ): Promise<void>;
+  /** A pass for what its rows keep, over before it returns; `of`: rows [count, dim] that it gives back. */
+  fill(
+    rows: RowTable,
+    inputs: Readonly<Record<string, Float32Array>>,
+    of?: "hidden" | "carried",
+  ): Float32Array | undefined;
   /**
    * Logits of rows of the last pass of `forward`, in slices as there: what compares models makes them in turn. They
    * stay until more are made.
@@ -118,6 +125,10 @@ export async function bindDescription(
         checkRows(rows, wanted, config.vocab, options);
         if (hidden !== undefined) checkRows(rows, hidden.wanted, config.vocab, options);
         await forward(list, rows, wanted, onLogits, hidden, extras);
+      },
+      fill(rows, inputs, of) {
+        checkRows(rows, new Int32Array(), config.vocab, options);
+        return fill(list, rows, inputs, of);
       },
       async moreLogits(rows, wanted, onLogits) {
         checkRows(rows, wanted, config.vocab, options);

@@ -133,6 +133,14 @@ export function withPrograms(description: ModelDescription, names: readonly stri
   return { ...description, tensors: [...found.values()] };
 }
 
+/** Names of the blocks of a file that guess further tokens, in their order: programs that follow every row. */
+export function guessingBlocks({ programs, program, whole }: ModelDescription): string[] {
+  if (whole || program.outputs.logits === undefined) return [];
+  const names = Array.from({ length: programs.size }, (_, i) => `mtp${i}`);
+  const end = names.findIndex((name) => (programs.get(name)?.rows ?? "none") !== "all");
+  return end < 0 ? names : names.slice(0, end);
+}
+
 /** @returns undefined where the matrix itself is there, or no factors are */
 function rankOf({ tensors }: Checkpoint, name: string): number | undefined {
   if (tensors.has(name)) return undefined;

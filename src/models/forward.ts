@@ -65,6 +65,8 @@ export interface PassExtras {
   readonly onStreams?: (streams: Float32Array[]) => void;
   /** Values of the program's inputs, [rows, cols] each. */
   readonly inputs?: Readonly<Record<string, Float32Array>>;
+  /** Rows that blocks which guess further tokens go on from, beside other hidden rows. */
+  readonly carried?: HiddenRows | undefined;
 }
 
 /** More token rows want nearly every expert anyway. */
@@ -110,13 +112,14 @@ export async function forward(
   choose(wanted);
   walk(list.layers, counts, wanted);
   if (wanted.length > 0) await logits(list, counts, wanted, onLogits, choose);
-  if (hidden !== undefined) {
-    const { steps, value } = must(list, hidden.of ?? "hidden");
-    for (let first = 0; first < hidden.wanted.length; first += value.rows) {
-      const slice = hidden.wanted.subarray(first, first + value.rows);
+  for (const asked of [hidden, extras.carried]) {
+    if (asked === undefined || asked.wanted.length === 0) continue;
+    const { steps, value } = must(list, asked.of ?? "hidden");
+    for (let first = 0; first < asked.wanted.length; first += value.rows) {
+      const slice = asked.wanted.subarray(first, first + value.rows);
       choose(slice);
       walk(steps, { ...counts, wanted: slice.length }, slice);
-      hidden.onHidden(await ops.read(value, slice.length), first);
+      asked.onHidden(await ops.read(value, slice.length), first);
     }
   }
   if (extras.onStreams !== undefined) {
@@ -127,6 +130,35 @@ export async function forward(
   }
   if (extras.onPooled !== undefined) extras.onPooled(await ofTexts(list, "pooled", counts, ends, extras, choose));
   if (extras.onRank !== undefined) extras.onRank(await ofTexts(list, "rank", counts, ends, extras, choose));
+}
+
+/**
+ * A pass for what its rows keep alone, over before it returns: whoever shares their pages may do so at once.
+ * @param of the rows that are given back as well [rows, cols]
+ */
+export function fill(
+  list: BoundList,
+  rows: RowTable,
+  inputs: Readonly<Record<string, Float32Array>>,
+  of?: "hidden" | "carried",
+): Float32Array | undefined {
+  const { ops } = list;
+  ops.begin(rows);
+  for (const [name, tensor] of list.inputs) ops.write(tensor, givenTo(name, { inputs }, rows.count * tensor.cols));
+  const counts = { all: rows.count, wanted: 0, sequences: lastRowsOf(rows).length };
+  const all = Int32Array.from({ length: rows.count }, (_, t) => t);
+  walk(list.layers, counts, all.subarray(0, 0));
+  if (of === undefined) return undefined;
+  const { steps, value } = must(list, of);
+  const out = new Float32Array(rows.count * value.cols);
+  for (let first = 0; first < rows.count; first += value.rows) {
+    const slice = all.subarray(first, first + value.rows);
+    walk(steps, { ...counts, wanted: slice.length }, slice);
+    const read = ops.read(value, slice.length);
+    if (read instanceof Promise) throw new HundredweightError("INTERNAL", "these Ops give no row at once");
+    out.set(read, first * value.cols);
+  }
+  return out;
 }
 
 /**

@@ -13,7 +13,14 @@ export {
 } from "./bind.js";
 export { withChecks } from "./check.js";
 export { chunkRows } from "./chunk-rows.js";
-export { describeModel, type KeptState, type ModelDescription, type ModelTensor, withPrograms } from "./describe.js";
+export {
+  describeModel,
+  guessingBlocks,
+  type KeptState,
+  type ModelDescription,
+  type ModelTensor,
+  withPrograms,
+} from "./describe.js";
 export { estimateMemory, type MemoryEstimate } from "./estimate.js";
 export {
   type Declaration,

@@ -229,7 +229,8 @@ export class NativeOps implements Backend {
     }
     const { count, ids, positions, sequences: of } = rows;
     this.#addon.begin(this.#model, count, ids, positions, of, sequences, this.#tables, this.#blocks);
-    if (this.#slots !== 0) this.#addon.beginSlots(this.#model, this.#slots, rows.slots ?? noInts, rows.marks ?? noInts);
+    if (this.#slots !== 0 && rows.slots !== undefined)
+      this.#addon.beginSlots(this.#model, this.#slots, rows.slots, rows.marks ?? noInts);
   }
 
   embed(out: Tensor, table: Matrix, n: number, scale: number, by: LookupBy | Int32Array = "ids"): void {

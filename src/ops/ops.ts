@@ -197,7 +197,7 @@ export interface RowTable {
   readonly tokens?: readonly Int32Array[] | undefined;
   /**
    * Per sequence: slot it reads (-1: none, it begins), slot it writes, place for what it feeds in (-1: not kept)
-   * [sequences * 3]. Absent without a pool of slots.
+   * [sequences * 3]. Absent without a pool of slots, and where no call of the pass touches one.
    */
   readonly slots?: Int32Array | undefined;
   /** Per sequence: the scale of each adapter, by its number; absent or 0 where it is not meant. */

@@ -49,8 +49,22 @@ export interface StateSnapshot {
   readonly kinds: readonly UnitSnapshot[];
 }
 
+/** Somebody who stores a part of what sequences keep later than their rows are appended. */
+export interface SequenceWatcher {
+  /** Others are about to see the bytes of this sequence: what is missing is stored now. */
+  seen(sequence: number): void;
+  /** `copy` shares the past of `sequence` before `position`. */
+  forked(sequence: number, copy: number, position: number): void;
+  /** Rows from `position` on are gone. */
+  rewound(sequence: number, position: number): void;
+  /** Rows behind `position` are no longer where they were, and their keys were turned. */
+  moved(sequence: number, position: number): void;
+}
+
 export class StateCache {
   readonly contextTokens: number;
+  /** Absent: all bytes are stored by the passes that append their rows. */
+  watcher: SequenceWatcher | undefined;
   /** Per group, per sequence: page ids, -1 where absent. The same arrays for the life of the cache. */
   readonly blockTables: readonly (readonly Int32Array[])[];
   private readonly paged: readonly PagedState[];
@@ -201,6 +215,7 @@ export class StateCache {
     const target = this.rewindTarget(sequence, position);
     for (const kind of this.kinds) kind.rewind(sequence, target, this.lengths[sequence]!);
     this.lengths[sequence] = target;
+    this.watcher?.rewound(sequence, target);
     return target;
   }
 
@@ -217,9 +232,11 @@ export class StateCache {
   fork(sequence: number, position = this.length(sequence)): number {
     if (!this.canFork(sequence, position))
       throw new HundredweightError("INTERNAL", `sequence ${sequence} keeps no state of position ${position}`);
+    this.watcher?.seen(sequence);
     const copy = this.openSequence();
     for (const kind of this.kinds) kind.fork(sequence, copy, position, this.lengths[sequence]!);
     this.lengths[copy] = position;
+    this.watcher?.forked(sequence, copy, position);
     return copy;
   }
 
@@ -241,6 +258,7 @@ export class StateCache {
     const sound = from >= 0 && count > 0 && count % pagePositions === 0 && from + count <= gap.length;
     if (this.slotted !== undefined || moved === undefined || !sound)
       throw new HundredweightError("INTERNAL", `${count} positions from ${from} on cannot be left out`, gap);
+    this.watcher?.moved(sequence, from);
     for (const [group, kind] of this.paged.entries()) kind.moveDown(sequence, gap, moved(group));
     for (const kind of this.paged) kind.close(sequence, gap);
     this.lengths[sequence] = gap.length - count;
@@ -288,6 +306,7 @@ export class StateCache {
 
   snapshot(sequence: number): StateSnapshot {
     const length = this.length(sequence);
+    this.watcher?.seen(sequence);
     return { length, kinds: this.kinds.map((kind) => kind.snapshot(sequence, length)) };
   }
 

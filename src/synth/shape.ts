@@ -5,6 +5,7 @@
 import type { Mix } from "../compress/mix.js";
 import { HundredweightError } from "../errors.js";
 import type { TinyMetadata } from "../models/flow/architecture.js";
+import { findArchitecture } from "../models/registry.js";
 
 /** Frequencies of slow pairs divided for long contexts.  @source Llama 3.1 model card, rope_scaling "llama3" */
 export interface SlowedPairs {
@@ -48,6 +49,8 @@ const shortNames = {
   "top-k": ["expert_used_count"],
   "expert-hidden": ["expert_feed_forward_length"],
   context: ["context_length"],
+  // Blocks that guess further tokens, behind the layers.
+  mtp: ["nextn_predict_layers"],
 } as const satisfies Record<string, readonly string[]>;
 
 type ShortName = keyof typeof shortNames;
@@ -78,7 +81,18 @@ export function withOverrides(shape: SynthShape, given: Overrides): SynthShape {
     for (const [key, list] of Object.entries(shape.metadata))
       if (Array.isArray(list) && list.length === layers && metadata[key] === list)
         metadata[key] = Array.from({ length: given.layers }, (_, i) => list[i % list.length]);
+  if (given.mtp !== undefined) addBlocks(shape.arch, metadata, given.mtp);
   return { ...shape, metadata, vocab: given.vocab ?? shape.vocab };
+}
+
+/** Blocks are counted as layers, and lists have a value for them too. @throws OPTION_INVALID */
+function addBlocks(arch: string, metadata: Record<string, TinyMetadata[string]>, blocks: number): void {
+  if (!findArchitecture(arch).hasPrograms)
+    throw new HundredweightError("OPTION_INVALID", `'mtp=${blocks}': files of '${arch}' have no blocks that guess`);
+  const layers = metadata.block_count as number;
+  for (const [key, list] of Object.entries(metadata))
+    if (Array.isArray(list) && list.length === layers) metadata[key] = [...list, ...Array(blocks).fill(list.at(-1))];
+  metadata.block_count = layers + blocks;
 }
 
 function hasNumber({ metadata }: SynthShape, name: string): boolean {

@@ -20,7 +20,7 @@ import {
 } from "../formats/index.js";
 import { checkRoom } from "../formats/room.js";
 import type { ModelSpec } from "../models/flow/architecture.js";
-import { localName, type TensorDeclaration } from "../models/flow/tensors.js";
+import { layerPrefix, localName, type TensorDeclaration } from "../models/flow/tensors.js";
 import { archMetadata, declareOnPaper, paperTensors } from "../models/paper.js";
 import { idsType, randomIds } from "./ids.js";
 import { seededWords } from "./random.js";
@@ -93,11 +93,14 @@ export function layOutSynth(name: string, shape: SynthShape, quant: Mix = shape.
 function declare(name: string, shape: SynthShape, metadata: readonly (readonly [string, TypedValue])[]): ModelSpec {
   try {
     const { vocab, optionalTensors } = shape;
-    return declareOnPaper(`random ${name}`, shape.arch, metadata, {
-      dim: firstOf(shape, "embedding_length"),
-      vocab,
-      optionalTensors,
-    });
+    const [dim, layers] = [firstOf(shape, "embedding_length"), firstOf(shape, "block_count")];
+    // A block that guesses is known to be there by a tensor of it.
+    const blocks = Array.from({ length: firstOf(shape, "nextn_predict_layers") }, (_, i) => [
+      `${layerPrefix(layers - 1 - i)}nextn.eh_proj.weight`,
+      [2 * dim, dim],
+    ]);
+    const shapes = Object.fromEntries(blocks);
+    return declareOnPaper(`random ${name}`, shape.arch, metadata, { dim, vocab, optionalTensors, shapes });
   } catch (cause) {
     if (!(cause instanceof HundredweightError) || cause.code !== "MODEL_INVALID") throw cause;
     throw new HundredweightError("OPTION_INVALID", cause.message, { ...cause.details }, { cause });

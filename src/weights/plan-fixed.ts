@@ -2,7 +2,7 @@
 import { estimateMemory, type MemoryEstimate, withChecks } from "../models/index.js";
 import { slotPoolBytes } from "../ops/paper.js";
 import { defaultLogitRows } from "./plan-defaults.js";
-import type { PlanModel } from "./plan-model.js";
+import { type PlanModel, sumBytes } from "./plan-model.js";
 import { pinnedEdgeBytes } from "./plan-tiles.js";
 import type { PlanOptions } from "./plan-types.js";
 
@@ -43,7 +43,7 @@ export class FixedMemory {
   readonly #model: PlanModel;
   readonly #threads: number;
   readonly #options: PlanOptions;
-  /** Direct reads bring the pages around what is pinned along; what every slice needs is kept. */
+  /** Direct reads bring the pages around what is pinned along; what every slice needs is kept, as is what is beside. */
   readonly #edgeBytes: number;
   readonly #estimates = new Map<string, MemoryEstimate>();
 
@@ -51,8 +51,10 @@ export class FixedMemory {
     this.#model = model;
     this.#threads = threads;
     this.#options = options;
-    const matrices = [...model.trunk, ...model.expertLayers.flatMap((layer) => layer.matrices)];
-    this.#edgeBytes = matrices.reduce((sum, matrix) => sum + pinnedEdgeBytes(matrix) + matrix.keptBytes, 0);
+    const { trunk, beside, expertLayers } = model;
+    const matrices = [...trunk, ...beside, ...expertLayers.flatMap((layer) => layer.matrices)];
+    this.#edgeBytes =
+      matrices.reduce((sum, matrix) => sum + pinnedEdgeBytes(matrix) + matrix.keptBytes, 0) + sumBytes(beside);
     this.slotBytes = slotPoolBytes(model.description.slotLayers).slotBytes;
     const { checkpointBytes = leastCheckpoints * this.slotBytes } = options;
     this.checkpoints = this.slotBytes === 0 ? 0 : Math.floor(checkpointBytes / this.slotBytes);
@@ -114,6 +116,7 @@ export class FixedMemory {
           kvType: this.#options.kvType ?? "f16",
           ...(kvMemoryBytes !== undefined && { kvMemory: { bytes: kvMemoryBytes, folder: "" } }),
           maxLogitRows: Math.min(logitRows, maxRows),
+          programs: this.#model.programs,
           ...(check && { rewrite: withChecks }),
         },
         this.#threads,

@@ -2,7 +2,7 @@
  * A model as the planner sees it: matrices in the order a pass consumes them, experts by layer, the embedding apart.
  */
 import { type Layout, type Planes, type Slices, segmentsOf, slicesOf } from "../formats/index.js";
-import type { ModelDescription, ModelTensor, Role } from "../models/index.js";
+import { type ModelDescription, type ModelTensor, type Role, withPrograms } from "../models/index.js";
 
 export interface PlanMatrix {
   readonly name: string;
@@ -39,6 +39,12 @@ export interface PlanModel {
   /** Everything a pass reads whole: layers in order, then the head. */
   readonly trunk: readonly PlanMatrix[];
   readonly expertLayers: readonly ExpertLayer[];
+  /** Those of them that a pass goes through. */
+  readonly passLayers: readonly ExpertLayer[];
+  /** Programs beside the trunk. */
+  readonly programs: readonly string[];
+  /** Matrices that they alone use and read whole: in memory, whatever the plan. */
+  readonly beside: readonly PlanMatrix[];
   /** Read row by row on demand; undefined when it is the head too. */
   readonly embedding: PlanMatrix | undefined;
   /** All tables that are read like that. */
@@ -48,8 +54,14 @@ export interface PlanModel {
   readonly topK: number;
 }
 
-export function planModel(description: ModelDescription): PlanModel {
-  const matrices = description.tensors.filter((tensor) => tensor.kind === "matrix").map(matrixOf);
+/** @param programs that are bound beside the trunk: experts of theirs are one layer more each */
+export function planModel(description: ModelDescription, programs: readonly string[] = []): PlanModel {
+  const own = new Set(description.tensors.map(({ name }) => name));
+  const used = withPrograms(description, programs)
+    .tensors.filter((tensor) => tensor.kind === "matrix")
+    .map(matrixOf);
+  const isBeside = (m: PlanMatrix): boolean => !own.has(m.name) && m.role !== "embedding" && m.experts === 1;
+  const matrices = used.filter((m) => !isBeside(m));
   const tables = matrices.filter((m) => m.role === "embedding");
   const head = matrices.filter((m) => m.role === "head");
   const routed = matrices.filter((m) => m.experts > 1);
@@ -66,6 +78,9 @@ export function planModel(description: ModelDescription): PlanModel {
     description,
     trunk,
     expertLayers,
+    passLayers: expertLayers.filter(({ layer }) => layer < description.config.layers),
+    programs,
+    beside: used.filter(isBeside),
     embedding: tables[0],
     tables,
     trunkBytes: sumBytes(trunk),

@@ -73,8 +73,8 @@ const leastChunk = 128;
 
 export function predict(input: PredictionInput): Prediction {
   const { model, machine, ring, trunkStreamedBytes } = input;
-  const { topK, trunkBytes, expertLayers } = model;
-  const chosenBytes = expertLayers.reduce((sum, l) => sum + Math.min(topK, l.experts) * l.bytesPerExpert, 0);
+  const { topK, trunkBytes, passLayers } = model;
+  const chosenBytes = passLayers.reduce((sum, l) => sum + Math.min(topK, l.experts) * l.bytesPerExpert, 0);
   const passBytes = trunkBytes + chosenBytes + model.tables.reduce((sum, { slices }) => sum + slices.bytes, 0);
   const missed = missedBytes(input);
   const memory = kernelShare * machine.memoryReadBytesPerSecond;
@@ -91,7 +91,7 @@ export function predict(input: PredictionInput): Prediction {
     streamed * arriving;
   // Misses are known only after the router. Those of the next layer can be guessed, those of the next token cannot.
   const head = model.trunk.reduce((sum, m) => sum + (m.role === "head" ? m.bytes : 0), 0);
-  const idle = missed.oneRow === 0 ? 0 : head / memory + expertLayers.length * expertLayerSeconds;
+  const idle = missed.oneRow === 0 ? 0 : head / memory + passLayers.length * expertLayerSeconds;
   const trunkRate = diskRate(machine, Math.max(1, ring.slotBytes), Math.max(1, ring.depth));
   const readSeconds = trunkStreamedBytes / trunkRate + missed.oneRow / expertRate(input, usualDepth) + idle;
   const followed =
@@ -140,8 +140,8 @@ function expertRate({ model, machine }: PredictionInput, depth: number): number 
 }
 
 /** A matrix of an expert, on average. */
-function expertMatrixBytes({ expertLayers }: PlanModel): number {
-  const matrices = expertLayers[0]?.matrices ?? [];
+function expertMatrixBytes({ passLayers }: PlanModel): number {
+  const matrices = passLayers[0]?.matrices ?? [];
   return matrices.reduce((sum, m) => sum + m.bytes / m.experts, 0) / Math.max(1, matrices.length);
 }
 
@@ -149,7 +149,7 @@ function expertMatrixBytes({ expertLayers }: PlanModel): number {
 function missedBytes({ model, slotClasses, expertsResident }: PredictionInput): { oneRow: number; all: number } {
   if (expertsResident) return { oneRow: 0, all: 0 };
   let [oneRow, all] = [0, 0];
-  for (const { layer, experts, bytesPerExpert } of model.expertLayers) {
+  for (const { layer, experts, bytesPerExpert } of model.passLayers) {
     const slotClass = slotClasses.find((c) => c.layers.includes(layer));
     const missing = slotClass === undefined ? 1 : 1 - slotClass.slots / slotClass.experts;
     oneRow += missing * Math.min(model.topK, experts) * bytesPerExpert;
@@ -165,7 +165,7 @@ function prefill(input: PredictionInput, passBytes: number, trunkRate: number) {
   const missRate = expertRate(input, Math.max(1, Math.min(usualDepth, staged)));
   const parameters = activeParameters(model);
   const missing = missedBytes(input).all;
-  const chosenShare = model.expertLayers.length === 0 ? 0 : model.topK / model.expertLayers[0]!.experts;
+  const chosenShare = model.passLayers.length === 0 ? 0 : model.topK / model.passLayers[0]!.experts;
   const readSeconds = passBytes / (kernelShare * machine.memoryReadBytesPerSecond);
   const timesOf = (rows: number) => {
     // Few rows are that many matrix-vector products; kernels of many rows unpack weights once, at a cost of some rows.
@@ -208,6 +208,6 @@ function firstThat(most: number, holds: (n: number) => boolean): number {
 
 function activeParameters(model: PlanModel): number {
   const trunk = model.trunk.reduce((sum, m) => sum + m.rows * m.cols, 0);
-  const perExpert = (l: PlanModel["expertLayers"][number]) => l.matrices.reduce((sum, m) => sum + m.rows * m.cols, 0);
-  return trunk + model.expertLayers.reduce((sum, l) => sum + Math.min(model.topK, l.experts) * perExpert(l), 0);
+  const perExpert = (l: PlanModel["passLayers"][number]) => l.matrices.reduce((sum, m) => sum + m.rows * m.cols, 0);
+  return trunk + model.passLayers.reduce((sum, l) => sum + Math.min(model.topK, l.experts) * perExpert(l), 0);
 }

@@ -1,5 +1,6 @@
 /** A plan and the way its weights are read, for people: figures, and a map of the model. */
 import { storedBytes } from "../formats/index.js";
+import { withPrograms } from "../models/index.js";
 import type { WeightPlacement } from "../ops/ops.js";
 import type { PlanModel } from "./plan-model.js";
 import type { MapTensor, ModelMap, PlanSummary, TensorPlace } from "./plan-summary-types.js";
@@ -41,8 +42,9 @@ export function summarizePlan(
  * @param placement what the native implementation executes; undefined where files are mapped
  */
 export function modelMap(model: PlanModel, plan: Plan, placement: WeightPlacement | undefined): ModelMap {
-  const matrices = new Map([...model.trunk, ...model.expertLayers.flatMap((l) => l.matrices)].map((m) => [m.name, m]));
-  const tensors = model.description.tensors.map(({ name, layer, role, kind, info }): MapTensor => {
+  const { trunk, beside, expertLayers, description, programs } = model;
+  const matrices = new Map([...trunk, ...beside, ...expertLayers.flatMap((l) => l.matrices)].map((m) => [m.name, m]));
+  const tensors = withPrograms(description, programs).tensors.map(({ name, layer, role, kind, info }): MapTensor => {
     const bytes = storedBytes(info.planes);
     const tensor = { name, layer, role, dtype: info.layout.name, bytes };
     const placed = (place: TensorPlace, pinnedBytes: number) => ({ ...tensor, place, pinnedBytes });

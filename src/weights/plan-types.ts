@@ -39,6 +39,8 @@ export interface PlanOptions {
   readonly pastBytes?: number;
   /** Every value is looked at as it is made, and none is merged into the next. */
   readonly check?: boolean;
+  /** Programs of the file that are bound beside the trunk; default none. */
+  readonly programs?: readonly string[];
   /** The process without a model, and what it may take beyond what is counted. */
   readonly runtimeBytes?: number;
 }

@@ -10,7 +10,7 @@ import { sizeOf } from "./memory-limit.js";
 import { defaultChunkRows, defaultContextTokens } from "./plan-defaults.js";
 import { expertPolicy, leastSlotBytes, makeSlots, type SlotClass } from "./plan-experts.js";
 import { FixedMemory, sumOf } from "./plan-fixed.js";
-import { type PlanMatrix, type PlanModel, planModel } from "./plan-model.js";
+import { type PlanMatrix, type PlanModel, planModel, sumBytes } from "./plan-model.js";
 import { placeTrunk } from "./plan-place.js";
 import { type Prediction, type PredictionInput, predict } from "./plan-predict.js";
 import type { Strategy } from "./plan-summary-types.js";
@@ -68,7 +68,7 @@ export class Planner {
   readonly #fixed: FixedMemory;
 
   constructor(description: ModelDescription, machine: MachineProfile, options: PlanOptions = {}) {
-    this.model = planModel(description);
+    this.model = planModel(description, options.programs);
     this.machine = machine;
     this.#options = options;
     this.#fixed = new FixedMemory(this.model, machine.threads, options);
@@ -362,8 +362,14 @@ export class Planner {
   }
 
   #notes({ strategy, pinned, maxRows, bytes, contextTokens, kvTokens, prediction }: Choice): string[] {
-    const { trunk, trunkBytes, description } = this.model;
+    const { trunk, trunkBytes, description, programs, beside } = this.model;
     const notes: string[] = [];
+    if (programs.length > 0)
+      notes.push(
+        `${programs.length === 1 ? "a block" : `${programs.length} blocks`} of the file guess${
+          programs.length === 1 ? "es" : ""
+        } ahead: ${sizeOf(sumBytes(beside))} of weights in memory that passes of the trunk do not read`,
+      );
     const pinnedBytes = trunk.reduce((total, m, i) => total + pinned[i]! * m.slices.bytes, 0);
     if (strategy === "experts" && pinnedBytes < trunkBytes)
       notes.push(

@@ -69,11 +69,12 @@ function placementOf(
   { io, way, uses }: Pick<ResidencyChoice, "way" | "uses"> & { readonly io: "direct" | "buffered" },
 ): WeightPlacement {
   const { matrices, slotClasses, ring } = plan;
-  const { expertLayers } = model;
+  const { expertLayers, beside } = model;
   const pinned = new Map(matrices.map((matrix, i) => [matrix.name, plan.pinned[i]!]));
   const tiles = plan.program.map(({ matrix, from, to }) => ({ name: matrices[matrix]!.name, from, to }));
   if (slotClasses.length === 0)
     for (const { matrices: experts } of expertLayers) for (const m of experts) pinned.set(m.name, m.slices.count);
+  for (const { name, slices } of beside) pinned.set(name, slices.count);
   const groups = expertLayers.map(({ matrices }) => matrices.map(({ name }) => name));
   const indexOf = new Map(expertLayers.map(({ layer }, i) => [layer, i]));
   return {

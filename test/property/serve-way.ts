@@ -8,7 +8,7 @@ import { openCheckpoint } from "../../src/containers/index.js";
 import { Engine } from "../../src/engine/engine.js";
 import type { EngineParts } from "../../src/engine/parts.js";
 import type { GenerateRequest, GenerateResult } from "../../src/link/protocol.js";
-import { describeModel } from "../../src/models/index.js";
+import { describeModel, guessingBlocks } from "../../src/models/index.js";
 import { defaultSampling } from "../../src/sampling/chain.js";
 import type { Constraint } from "../../src/sampling/constraint/source.js";
 import { seededWords } from "../../src/synth/random.js";
@@ -30,6 +30,8 @@ interface Shape {
   readonly chunkRows: number;
   /** As few pages in memory as can be. */
   readonly cold?: boolean;
+  /** Blocks of the file guess. */
+  readonly blocks?: boolean;
 }
 
 async function withEngine<T>(
@@ -50,17 +52,21 @@ async function withEngine<T>(
   const kvMemory = cold ? leastKvMemory(description, least, dirname(path)) : undefined;
   const options = { ...plain, ...(kvMemory !== undefined && { kvMemory }) };
   const tokenizer = createTokenizer(checkpoint.metadata);
-  const model = await bindPlaced(description, way, { ...options, maxLogitRows }, (n) => words() % n);
+  // The file's own blocks guess where it has some, but not in the engines that all others are compared with.
+  const programs = shape.blocks === true ? guessingBlocks(description) : [];
+  const model = await bindPlaced(description, way, { ...options, programs, maxLogitRows }, (n) => words() % n);
   const { vocab, dim } = model.config;
+  const carries = description.program.outputs.carried === undefined ? "hidden" : "carried";
+  const blocks = programs.map((name) => model.programs.get(name)!);
   const { info, ...rest } = fakeParts();
   const parts: EngineParts = {
     ...rest,
     tokenizer,
     info: { ...info, vocab, dim, contextTokens, chunkRows },
-    model,
+    model: { ...model, ...(blocks.length > 0 && { blocks, carries }) },
     sequences,
   };
-  if (guessed && model.slots === undefined) {
+  if (guessed && model.slots === undefined && blocks.length === 0) {
     // The model guesses for itself: rightly, but where sampling takes another token.
     const small = await bindPlaced(description, way, { ...options, maxLogitRows }, (n) => words() % n);
     const engine = new Engine({ ...parts, draftModel: { ...parts, model: small } });
@@ -165,14 +171,15 @@ export async function answersServed(
   way: Way,
   index: number,
   expected: Answers,
-): Promise<{ readonly answers: Answers; readonly right: number; readonly wrong: number }> {
+): Promise<{ readonly answers: Answers; readonly right: number; readonly wrong: number; readonly ofBlocks: number }> {
   const words = seededWords(c.seed, `serve ${index}`);
   const below = (n: number): number => words() % n;
   const chunkRows = way.chunk === "random" ? chunkSizes[below(chunkSizes.length)]! : way.chunk;
   // One context is the least; pages for all of them the most.
-  const shape = { sequences: 1 + below(5), kvTokens: contextTokens * (1 + below(3)), chunkRows };
-  let [right, wrong] = [0, 0];
+  const shape = { sequences: 1 + below(5), kvTokens: contextTokens * (1 + below(3)), chunkRows, blocks: true };
+  let [right, wrong, ofBlocks] = [0, 0, 0];
   const count = ({ drafts = {} }: GenerateResult): void => {
+    ofBlocks += drafts.mtp?.tried ?? 0;
     for (const { tried, right: good } of Object.values(drafts)) {
       right += good;
       wrong += tried - good;
@@ -198,7 +205,7 @@ export async function answersServed(
     return Promise.all(running);
   };
   const answers = await withEngine(path, c, way, shape, words, serve, below(2) === 0);
-  return { answers, right, wrong };
+  return { answers, right, wrong, ofBlocks };
 }
 
 async function later(turns: number, act: () => void): Promise<void> {
@@ -217,7 +224,7 @@ export async function longAnswers(
   together: boolean,
 ): Promise<{ readonly answers: Answers; readonly sentBack: number }> {
   const prompts = [0, 1, 2].map((s) => Int32Array.from({ length: 40 + 10 * s }, (_, i) => (7 * i + s) % 256));
-  const shape = { sequences: together ? 3 : 1, kvTokens: contextTokens, chunkRows: 64 };
+  const shape = { sequences: together ? 3 : 1, kvTokens: contextTokens, chunkRows: 64, blocks: together };
   const make = (s: number, engine: Engine): Promise<number[]> => {
     const { constraint: _, ...request } = requestOf({ ...c, prompts }, s);
     return answer(engine, s + 1, { ...request, maxTokens: -1, ...(s === 1 && { constraint: endless }) });
@@ -248,7 +255,13 @@ export async function longAnswers(
 export async function shiftedAnswers(path: string, c: Case, way: Way, together: boolean): Promise<Answers> {
   const prompts = [0, 1, 2].map((s) => Int32Array.from({ length: 30 + 10 * s }, (_, i) => (7 * i + s) % 256));
   const kvTokens = (together ? 2 : 1) * contextTokens;
-  const shape = { sequences: together ? 3 : 1, kvTokens, chunkRows: together ? 40 : 64, cold: together };
+  const shape = {
+    sequences: together ? 3 : 1,
+    kvTokens,
+    chunkRows: together ? 40 : 64,
+    cold: together,
+    blocks: together,
+  };
   const make = (s: number, engine: Engine): Promise<number[]> => {
     const { constraint: _, ...request } = requestOf({ ...c, prompts }, s);
     const whenFull = { how: "shift", keep: [40, 0, 300][s]! } as const;

@@ -9,8 +9,9 @@ const rows = (): string[][] =>
 export const mtpSection = (): string => `## Blocks that guess further tokens
 
 Files of these architectures may hold blocks behind the trunk (MTP, nextn). Each of them is a program of its own
-(\`mtp0\`, \`mtp1\` ...), checked with the file and bound when somebody asks for it. A pass of the trunk reads nothing
-of it and keeps nothing for it. A file that has the trunk alone, and counts the blocks all the same, has no program.
+(\`mtp0\`, \`mtp1\` ...), checked with the file and bound where drafts are wanted ([drafts.md](drafts.md)): it guesses
+ahead of answers. A pass of the trunk reads nothing of it. A file that has the trunk alone, and counts the blocks all
+the same, has no program.
 
 The logits of \`glm4moe\` and \`qwen35\` are compared with those of an independent computation
 (\`scripts/fixtures/mtp-golden.py\`). Of the others it is tried that every tensor is bound, and that native code and the

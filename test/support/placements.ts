@@ -45,6 +45,7 @@ function partly(
     }
     largest = Math.max(largest, height * slices.bytes + 2 * edgeBytes(matrix));
   }
+  for (const { name, slices } of model.beside) pinned.set(name, slices.count);
   const experts = below(3) > 0 ? slots(model, below) : undefined;
   if (experts === undefined)
     for (const { matrices } of model.expertLayers)
@@ -107,7 +108,7 @@ export async function bindPlaced(
   options: ModelOptions,
   below: Below,
 ): Promise<BoundModel & { readonly backend: Backend }> {
-  const placed = placement.place(planModel(description), below);
+  const placed = placement.place(planModel(description, options.programs), below);
   const layout = layoutOf(threads);
   const ops = createOps({
     kind: "native",

@@ -15,19 +15,18 @@ import {
   type BoundProgram,
   bindDescription,
   describeModel,
-  findArchitecture,
   type ModelDescription,
   type ModelOptions,
 } from "../../src/models/index.js";
-import { tinyMtp } from "../../src/models/parts/mtp.js";
 import { addonStatus } from "../../src/native/addon.js";
 import { createOps } from "../../src/ops/index.js";
 import type { Ops } from "../../src/ops/ops.js";
 import { ReferenceOps } from "../../src/ops/reference.js";
 import { packageRoot } from "../../src/package-root.js";
 import { randomTokens } from "../support/evaluate.js";
+import { guessingFamilies, writeGuessingModel } from "../support/guessing-models.js";
 import { writeMtpModel } from "../support/make-mtp-models.js";
-import { randomModelVocab, writeRandomModel } from "../support/random-model.js";
+import { randomModelVocab } from "../support/random-model.js";
 
 const status = addonStatus();
 const skip = status.state === "loaded" ? false : `SKIPPED: ${status.reason}`;
@@ -229,59 +228,14 @@ test("a block that is not whole, or counted wrongly, is refused by name", async 
   );
 });
 
-/** The family's model with `count` blocks more; what metadata says for each layer it says for them too. */
-async function withBlocks(arch: string, variant: string, count: number): Promise<Checkpoint> {
-  const declaration = findArchitecture(arch);
-  const known = declaration.tiny.find((tiny) => tiny.variant === variant)!;
-  const metadata = known.metadata(dim);
-  const layers = metadata.block_count as number;
-  const longer = Object.entries(metadata).map(([key, value]) => {
-    const perLayer = Array.isArray(value) && value.length === layers;
-    return [key, perLayer ? [...value, ...new Array(count).fill(value.at(-1))] : value];
-  });
-  const more = { ...Object.fromEntries(longer), block_count: layers + count, nextn_predict_layers: count };
-  const shapes = Object.assign({}, ...Array.from({ length: count }, (_, i) => tinyMtp(layers + i)(dim)));
-  const optionalTensors = [...(known.optionalTensors ?? []), "layer_output_norm.weight"];
-  const tiny = [
-    { ...known, optionalTensors, metadata: () => more, shapes: () => ({ ...known.shapes?.(dim), ...shapes }) },
-  ];
-  const path = join(folder, `${arch}-${variant}.gguf`);
-  await writeRandomModel(path, {
-    arch,
-    variant,
-    dims: dim,
-    types: {},
-    seed: 5,
-    find: () => ({ ...declaration, tiny }),
-  });
-  return openCheckpoint(path);
-}
-
-const families: readonly (readonly [arch: string, variant: string, count: number])[] = [
-  ["glm4moe", "moe", 1],
-  ["qwen35", "dense", 1],
-  ["qwen35moe", "moe", 1],
-  ["qwen3next", "moe", 1],
-  ["deepseek2", "v3", 1],
-  ["deepseek32", "moe", 1],
-  ["glm-dsa", "glm-5.2", 1],
-  ["hy_v3", "moe", 1],
-  ["cohere2moe", "moe", 1],
-  ["bailingmoe2", "moe", 1],
-  ["bailingmoe3", "moe", 1],
-  ["exaone-moe", "moe", 1],
-  ["step35", "moe", 3],
-  ["mimo2", "moe", 2],
-];
-
 test("every family that has such blocks is tried", () => {
   const named = architectures.filter(({ hasPrograms }) => hasPrograms).map(({ name }) => name);
-  assert.deepEqual(named.toSorted(), families.map(([arch]) => arch).toSorted());
+  assert.deepEqual(named.toSorted(), guessingFamilies.map(([arch]) => arch).toSorted());
 });
 
-for (const [arch, variant, count] of families)
+for (const [arch, variant, count] of guessingFamilies)
   test(`${arch}: its blocks are bound to the last tensor and run, each with a state of its own`, { skip }, async () => {
-    const description = describeModel(await withBlocks(arch, variant, count));
+    const description = describeModel(await openCheckpoint(await writeGuessingModel(folder, [arch, variant, count])));
     const names = Array.from({ length: count }, (_, i) => `mtp${i}`);
     assert.deepEqual([...description.programs.keys()], names);
     assert.deepEqual([description.unusedTensors, description.warnings], [[], []]);

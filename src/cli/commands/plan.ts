@@ -5,6 +5,7 @@ import type { Command } from "commander";
 import { parseMix } from "../../compress/mix.js";
 import { openAdapter, openCheckpoint } from "../../containers/index.js";
 import type { AdapterOption } from "../../engine/options.js";
+import { choosePlanner } from "../../engine/resources.js";
 import { HundredweightError } from "../../errors.js";
 import type { Checkpoint } from "../../formats/types.js";
 import { describeModel, type ModelDescription, withAdapters } from "../../models/index.js";
@@ -122,7 +123,7 @@ export function register(program: Command): void {
           : { cpu: undefined, disk: undefined, learned: undefined, notes: [], profile: profile.machine };
       const machine = machineOf(known, flags);
       const sources = sourcesOf(known, flags, profile === undefined ? guessed : "of the data sheet");
-      const planner = new Planner(description, machine, options);
+      const planner = choosePlanner(description, machine, options);
       const budgetBytes = options.budgetBytes ?? machine.availableBytes;
       const ioOf = (made: Plan) =>
         openResidency(planner.model, made, { way: known.disk, stays: (flags.sequences ?? 1) > 1 }).io;

@@ -6,8 +6,14 @@ import { LookupDrafter } from "./lookup.js";
 /** As many drafts as pay, none, or always so many where there are any. */
 export type DraftMode = "auto" | "off" | number;
 
-/** Where drafts come from: the constraint, the caller's prediction, an earlier place in the text, a small model. */
-export type DraftSource = "forced" | "prediction" | "lookup" | "model";
+/**
+ * Where drafts come from: the constraint, the caller's prediction, an earlier place in the text, a small model, blocks
+ * of the file itself.
+ */
+export type DraftSource = "forced" | "prediction" | "lookup" | Guesser;
+
+/** A source that guesses by evaluating. */
+export type Guesser = "model" | "mtp";
 
 /** Drafts that were evaluated, and how many of them were right. */
 export interface DraftCount {
@@ -22,24 +28,51 @@ const mostForced = 8;
 /** A longer guess is rarely right to its end. */
 const mostLookedUp = 31;
 
+/** Guesses tried, and those that were right; the newest count most. */
+interface Hope {
+  readonly tried: number;
+  readonly right: number;
+}
+
+/** A guesser's first guesses of an answer count as so many tried ones. */
+const firstTried = 4;
+/** The share of right ones before anything is known. */
+const firstHope: Hope = { tried: firstTried, right: 3 };
+
 /** The shares that all answers of an engine learn together. */
 export class LearnedOdds {
   readonly lookup = new Acceptance(agreement);
-  readonly model = new Acceptance(certainty);
+  /** Those of the guesser: an engine has one. */
+  readonly certain = new Acceptance(certainty);
+  hoped = firstHope;
 }
 
-/** A small model is not asked where the text itself foretells this many tokens. */
+/** A guesser is not asked where the text itself foretells this many tokens. */
 const plentiful = 3;
-/** The small model's first guesses of an answer count as so many tried ones, of which so many were right. */
-const firstHope = { tried: 4, right: 3 };
 const mostOfModel = 15;
 /** A little nearer to what it was at first. */
 const faded = (now: number, first: number): number => first + 0.995 * (now - first);
+const learnt = ({ tried, right }: Hope, judged: number, good: number, kept: number): Hope => ({
+  tried: kept * tried + judged,
+  right: kept * right + good,
+});
+
+/** Tokens that a pass with drafts of these odds gives. */
+export function expectedTokens(odds: readonly number[]): number {
+  let [all, expected] = [1, 1];
+  for (const p of odds) {
+    all *= p;
+    expected += all;
+  }
+  return expected;
+}
 
 export interface DrafterOptions {
   readonly mode: DraftMode;
   /** The shares that earlier answers of this engine had. */
   readonly learned: LearnedOdds;
+  /** The guesser, where there is one; default a small model. */
+  readonly guesser?: Guesser;
   readonly guide: Guide | undefined;
   /** Tokens the caller expects as the answer. */
   readonly prediction: readonly number[];
@@ -55,13 +88,15 @@ export class Drafter {
   private readonly counted = new Map<DraftSource, DraftCount>();
   private readonly certain: Acceptance;
   private certainty: readonly number[] = [];
-  private hoped = firstHope;
+  private hoped: Hope;
   /** The probability that each of the last drafts is right; undefined: they are certain, or have to be tried. */
   odds: readonly number[] | undefined;
 
   constructor(options: DrafterOptions) {
     this.o = options;
-    this.certain = new Acceptance(certainty, options.learned.model);
+    const { certain, hoped } = options.learned;
+    this.certain = new Acceptance(certainty, certain);
+    this.hoped = { tried: firstTried, right: (firstTried * hoped.right) / hoped.tried };
   }
 
   accept(id: number): void {
@@ -93,37 +128,35 @@ export class Drafter {
     const { source } = this;
     const before = this.counted.get(source) ?? { tried: 0, right: 0 };
     this.counted.set(source, { tried: before.tried + tried, right: before.right + right });
-    if (source === "model") this.learnOfModel(tried, right);
+    if (source === "model" || source === "mtp") this.learnOfGuesser(tried, right);
     else if (source !== "forced") this.lookup?.learn(tried, right);
   }
 
-  /** Most guesses of a small model that are of use now. @param room those an answer may have */
+  /** Most guesses by evaluating that are of use now. @param room those an answer may have */
   wants(room: number, drafts: number): number {
     const { mode } = this.o;
     if (mode === "off" || (drafts > 0 && this.source === "forced")) return 0;
     if (mode !== "auto") return drafts > 0 ? 0 : Math.min(room, mode);
-    let [all, expected] = [1, 1];
-    for (const p of this.odds ?? []) {
-      all *= p;
-      expected += all;
-    }
     // What was not tried is not known for ever.
     this.hoped = { tried: faded(this.hoped.tried, firstHope.tried), right: faded(this.hoped.right, firstHope.right) };
-    return expected >= plentiful ? 0 : Math.min(room, mostOfModel);
+    return expectedTokens(this.odds ?? []) >= plentiful ? 0 : Math.min(room, mostOfModel);
   }
 
-  /** Takes a small model's guesses in place of those there are. */
-  offer(certainty: readonly number[]): void {
-    this.source = "model";
+  /** Takes guesses in place of those there are, if they promise more.  @returns whether it does */
+  offer(certainty: readonly number[]): boolean {
+    const odds = this.o.mode === "auto" ? certainty.map((p) => this.oddsOf(p)) : undefined;
+    if (odds !== undefined && expectedTokens(this.odds ?? []) > expectedTokens(odds)) return false;
+    this.source = this.o.guesser ?? "model";
     this.certainty = certainty;
-    this.odds = this.o.mode === "auto" ? certainty.map((p) => this.oddsOf(p)) : undefined;
+    this.odds = odds;
+    return true;
   }
 
   oddsOf(certainty: number): number {
     return this.certain.odds(certainty);
   }
 
-  /** The share of a small model's guesses that were right lately. */
+  /** The share of guesses by evaluating that were right lately. */
   get hope(): number {
     return this.hoped.right / this.hoped.tried;
   }
@@ -132,10 +165,12 @@ export class Drafter {
     return this.o.mode !== "auto";
   }
 
-  private learnOfModel(tried: number, right: number): void {
+  private learnOfGuesser(tried: number, right: number): void {
     const judged = Math.min(tried, right + 1);
     for (let i = 0; i < judged; i++) this.certain.learn(this.certainty[i]!, i < right);
-    this.hoped = { tried: 0.95 * this.hoped.tried + judged, right: 0.95 * this.hoped.right + Math.min(right, judged) };
+    const { learned } = this.o;
+    this.hoped = learnt(this.hoped, judged, Math.min(right, judged), 0.95);
+    learned.hoped = learnt(learned.hoped, judged, Math.min(right, judged), 0.99);
   }
 
   /** Drafts so far, by where they came from. */

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Acceptance, agreement } from "./acceptance.js";
 import { chooseDrafts } from "./choose.js";
+import { Drafter, LearnedOdds } from "./drafter.js";
 import { LookupDrafter } from "./lookup.js";
 import { PassCosts } from "./pass-costs.js";
 
@@ -39,6 +40,33 @@ test("odds follow what came true, in this answer more than in others", () => {
   const next = new Acceptance(agreement, all);
   for (let i = 0; i < 6; i++) next.learn(3, true);
   assert.ok(next.odds(3) > 0.5, "a text of another kind is noticed");
+});
+
+test("what a guesser gave in earlier answers is hoped for in the next one, and less with every wrong guess", () => {
+  const learned = new LearnedOdds();
+  const begin = (): Drafter =>
+    new Drafter({ mode: "auto", learned, guesser: "mtp", guide: undefined, prediction: [], prompt: Int32Array.of(1) });
+  const first = begin();
+  assert.equal(first.hope, 0.75);
+  for (let i = 0; i < 40; i++) {
+    first.propose(8);
+    assert.ok(first.offer([0.4]));
+    first.learn(1, 0);
+  }
+  assert.ok(first.hope < 0.1);
+  const next = begin();
+  assert.ok(next.hope < 0.1, `${next.hope}`);
+  assert.deepEqual(first.counts, { mtp: { tried: 40, right: 0 } });
+  // What was not tried for long is hoped for again.
+  for (let i = 0; i < 400; i++) next.wants(8, 0);
+  assert.ok(next.hope > 0.5);
+  // Guesses that promise less than those there are do not take their place.
+  const looked = new Drafter({
+    ...{ mode: "auto", learned, guide: undefined, prediction: [] },
+    prompt: Int32Array.of(5, 6, 7, 8, 9, 5, 6, 7),
+  });
+  assert.deepEqual(Array.from(looked.propose(2)), [8, 9]);
+  assert.equal(looked.offer([0.4]), false);
 });
 
 /** Passes of 1 row cost 100 ms; what more rows cost is told. */
