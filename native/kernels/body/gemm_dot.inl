@@ -39,7 +39,7 @@ struct MicroOf<P, T, R, 32> {
     for (int b = 0; b < blocks; b++, panel += P::kPanel, q += 32, word += 4) {
       V sum[R][T];
       for (int t = 0; t < T; t++) {
-        const V init = P::kOffset ? v_four(word + t * 4 * L::kInits) : v_set32(0);
+        const V init = P::kHasOffset ? v_four(word + t * 4 * L::kInits) : v_set32(0);
         for (int r = 0; r < R; r++) sum[r][t] = init;
       }
       fetch.next();
@@ -108,7 +108,7 @@ struct MicroOf<P, T, R, 256> {
       const uint8_t* init = tile + L::kInit + 4 * b * (L::kInits / L::kBlocks);
       V isum[R][T];
       for (int t = 0; t < T; t++) {
-        const bool once = P::kGroupQuads == 64 && P::kOffset;
+        const bool once = P::kGroupQuads == 64 && P::kHasOffset;
         const V v = once ? v_four(init + t * 4 * L::kInits) : v_set32(0);
         for (int r = 0; r < R; r++) isum[r][t] = v;
       }
@@ -120,7 +120,7 @@ struct MicroOf<P, T, R, 256> {
         } else {
           V sum[R][T];
           for (int t = 0; t < T; t++) {
-            const V v = P::kOffset ? v_four(init + t * 4 * L::kInits + 4 * g) : v_set32(0);
+            const V v = P::kHasOffset ? v_four(init + t * 4 * L::kInits + 4 * g) : v_set32(0);
             for (int r = 0; r < R; r++) sum[r][t] = v;
           }
           dot_quads<T, R, kGroup>(sum, w, q);

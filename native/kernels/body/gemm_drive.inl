@@ -12,13 +12,20 @@
 
 constexpr int kChunk = 512;
 
+// Code of a form is there once: copies for each type that calls it would only take the compiler's time.
+#if defined(__clang__)
+#define HW_SHARED static __attribute__((noinline))
+#else
+#define HW_SHARED static __attribute__((noinline, noclone))
+#endif
+
 template <class P, int kRows = kTile>
 struct Tile {
   static constexpr int kBlocks = kChunk / P::kBlock;
-  static constexpr int kInits = P::kOffset == 0 ? 0 : kChunk / (4 * P::kGroupQuads);
+  static constexpr int kInits = !P::kHasOffset ? 0 : kChunk / (4 * P::kGroupQuads);
   static constexpr int kMinWords = P::kMins == 0 ? 0 : P::kBlock == 32 ? kBlocks : kBlocks * P::kMins;
   // [kRows] rows of each plane
-  static constexpr int kInit = kRows * kChunk;                 // int32 -kOffset * sum of q, per group
+  static constexpr int kInit = kRows * kChunk;                 // int32 -offset * sum of q, per group
   static constexpr int kMin = kInit + kRows * 4 * kInits;      // float asum (32) or pairs of int16 sums (256)
   static constexpr int kD = kMin + kRows * 4 * kMinWords;      // float
   static constexpr int kBytes = (kD + kRows * 4 * kBlocks + 63) & ~63;
@@ -37,21 +44,21 @@ static inline void copy_bytes(uint8_t* to, const uint8_t* from, int n, uint8_t f
 
 // One token row's values [k0, k0 + kc) into row t of a tile.
 template <class P, int kRows = kTile>
-static void pack_row(const Acts* a, int64_t row, int k0, int kc, uint8_t* tile, int t) {
+static void pack_row(const Acts* a, int offset, int64_t row, int k0, int kc, uint8_t* tile, int t) {
   using L = Tile<P, kRows>;
   copy_bytes(tile + t * kChunk, reinterpret_cast<const uint8_t*>(a->q) + row * a->q_stride + k0, kc,
              P::kSigned ? 0x80 : 0);
   const int16_t* sums = a->sums + row * a->sums_stride + k0 / 16;
   int32_t* init = reinterpret_cast<int32_t*>(tile + L::kInit) + t * L::kInits;
   if (L::kInits == kChunk / 16) {
-    for (int i = 0; i < kc / 16; i++) init[i] = -P::kOffset * sums[i];
+    for (int i = 0; i < kc / 16; i++) init[i] = -offset * sums[i];
   } else if (L::kInits == kChunk / 32) {
-    for (int i = 0; i < kc / 32; i++) init[i] = -P::kOffset * (sums[2 * i] + sums[2 * i + 1]);
+    for (int i = 0; i < kc / 32; i++) init[i] = -offset * (sums[2 * i] + sums[2 * i + 1]);
   } else if (L::kInits != 0) {
     for (int i = 0; i < kc / 256; i++) {
       int32_t sum = 0;
       for (int g = 0; g < 16; g++) sum += sums[16 * i + g];
-      init[i] = -P::kOffset * sum;
+      init[i] = -offset * sum;
     }
   }
   if (P::kMins != 0 && P::kBlock == 32) {
@@ -113,10 +120,21 @@ static void copy_rows(float* to, int64_t to_stride, const float* from, int64_t f
   }
 }
 
-// Rows: how weight rows lie, FileRows or PackedRows.
-template <class P, class Rows = FileRows<P>>
-static void gemm(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols, const Acts* acts,
-                 const int32_t* pick, int32_t n, float* out, int64_t out_stride, void* scratch) {
+// What the driver has to know of a type beside the form of its panels.
+struct WeightRows {
+  int offset;           // P::kOffset
+  int64_t chunk_bytes;  // of kChunk values of a row
+  void (*unpack)(const uint8_t* w, int64_t row_bytes, int row, int rows, int64_t at, int blocks, uint8_t* panel);
+};
+
+template <class P>
+constexpr int64_t kChunkBytes = static_cast<int64_t>(kChunk / P::kBlock / P::kParts) * P::kBytes;
+
+// P: the form of the panels.
+template <class P>
+HW_SHARED void multiply(const WeightRows& weights, const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols,
+                        const Acts* acts, const int32_t* pick, int32_t n, float* out, int64_t out_stride,
+                        void* scratch) {
   using L = Tile<P>;
   static_assert(P::kPanel * (kChunk / P::kBlock) <= kPanelBytes, "panel chunk");
   constexpr int kTiles = kActsBytes / L::kBytes;  // tiles of kTile rows times kChunk values that fit
@@ -139,7 +157,7 @@ static void gemm(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols
         const int k0 = c * kChunk, kc = cols - k0 < kChunk ? cols - k0 : kChunk;
         for (int i = 0, t = n0; i < tile_count; i++, tile += L::kBytes) {
           for (int j = 0; j < base + (i < longer); j++, t++) {
-            pack_row<P>(acts, pick ? pick[t] : t, k0, kc, tile, j);
+            pack_row<P>(acts, weights.offset, pick ? pick[t] : t, k0, kc, tile, j);
           }
         }
       }
@@ -160,9 +178,9 @@ static void gemm(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols
         const int64_t share = kRowsAtOnce * row_bytes / (static_cast<int64_t>(c1 - c0) * tile_count) + 1;
         for (int c = c0; c < c1; c++) {
           const int blocks = (cols - c * kChunk < kChunk ? cols - c * kChunk : kChunk) / P::kBlock;
-          const int64_t bytes = static_cast<int64_t>(kChunk / P::kBlock / P::kParts) * P::kBytes;
           for (int j = 0; j < panels; j++) {
-            unpack_panel<P>(Rows(w, row_bytes, r0 + kLanes * j, rows, c * bytes), blocks, panel + j * kPanelBytes);
+            weights.unpack(w, row_bytes, r0 + kLanes * j, rows, c * weights.chunk_bytes, blocks,
+                           panel + j * kPanelBytes);
           }
           const int steps = P::kBlock == 32 ? blocks : blocks * kFetches;
           const int64_t fetched = (share + steps - 1) / steps;
@@ -179,4 +197,12 @@ static void gemm(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols
       }
     }
   }
+}
+
+// Rows: how weight rows lie, FileRows or PackedRows.
+template <class P, class Rows = FileRows>
+static void gemm(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols, const Acts* acts,
+                 const int32_t* pick, int32_t n, float* out, int64_t out_stride, void* scratch) {
+  multiply<typename P::Panel>({P::kOffset, kChunkBytes<P>, unpack_panel<P, Rows>}, w, row_bytes, rows, cols, acts, pick,
+                              n, out, out_stride, scratch);
 }

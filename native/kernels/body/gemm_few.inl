@@ -24,7 +24,7 @@ static void few_panel(const Rows& rows, int blocks, const uint8_t* tiles, const 
     const int c = b / L::kBlocks, i = b % L::kBlocks;
     const uint8_t* tile = tiles + static_cast<int64_t>(c) * L::kBytes;
     dots.start(tile, i);
-    P::unpack(rows.block(b, blocks), panel, dots);
+    P::unpack(rows.template block<P>(b, blocks), panel, dots);
     dots.finish(panel);
     if (P::kBlock == 32) dots.template fetch<(P::kBytes * kLanes / P::kParts + 63) / 64>();
     const F dw = f_load(reinterpret_cast<const float*>(panel + P::kD));
@@ -54,15 +54,20 @@ static void few_panel(const Rows& rows, int blocks, const uint8_t* tiles, const 
 // token rows on their number is rounded up to an even one by repeating the last: half as much code.
 constexpr int kFewMost = 2 * kFewRows;
 
-template <class P, class Rows = FileRows<P>>
-static void gemm_few(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols, const Acts* acts,
-                     const int32_t* pick, int32_t n, float* out, int64_t out_stride, void* scratch) {
+// As WeightRows: few_panel of 1, 2, 4, 6 and 8 token rows.
+template <class Rows>
+struct FewPanels {
+  int offset;
+  int64_t chunk_bytes;
+  void (*few[5])(const Rows&, int, const uint8_t*, const uint8_t*, float*, bool);
+};
+
+// P: the form of the panels.
+template <class P, class Rows>
+HW_SHARED void multiply_few(const FewPanels<Rows>& weights, const uint8_t* w, int64_t row_bytes, int32_t rows,
+                            int32_t cols, const Acts* acts, const int32_t* pick, int32_t n, float* out,
+                            int64_t out_stride, void* scratch) {
   using L = Tile<P, kFewRows>;
-  typedef void (*FewFn)(const Rows&, int, const uint8_t*, const uint8_t*, float*, bool);
-  constexpr int kMore = kFewRows > 2 ? 2 : 0;
-  static constexpr FewFn kFew[] = {few_panel<P, Rows, 1>, few_panel<P, Rows, 2>, few_panel<P, Rows, 2 + kMore>,
-                                   few_panel<P, Rows, 2 + 2 * kMore>, few_panel<P, Rows, 2 + 3 * kMore>};
-  static_assert(kFewRows == 8 || kFewRows == 2, "kFew");
   constexpr int kTiles = static_cast<int>(kScratchBytes / L::kBytes);
   // Files: every panel fetches the one after it, past the end too: the pool gives a thread parts that lie side by side.
   const int64_t ahead = Rows::kPacked ? kPackedAhead : kLanes * row_bytes;
@@ -89,12 +94,12 @@ static void gemm_few(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t 
           const int k0 = c * kChunk, kc = cols - k0 < kChunk ? cols - k0 : kChunk;
           for (int t = 0; t < group[g].packed; t++) {
             const int row = group[g].first + (t < group[g].count ? t : group[g].count - 1);
-            pack_row<P, kFewRows>(acts, pick ? pick[row] : row, k0, kc, tile, t);
+            pack_row<P, kFewRows>(acts, weights.offset, pick ? pick[row] : row, k0, kc, tile, t);
           }
         }
       }
       const int step = groups == 1 ? c1 - c0 : 1;
-      const int64_t bytes = static_cast<int64_t>(L::kBlocks / P::kParts) * P::kBytes;  // of a row's chunk
+      const int64_t bytes = weights.chunk_bytes;
       for (int64_t i = 0; i < ahead; i += 64) v_prefetch(w + kLanes * bytes * c0 + i);
       for (int r0 = 0; r0 < rows; r0 += kLanes) {
         const int valid = rows - r0 < kLanes ? rows - r0 : kLanes;
@@ -108,8 +113,9 @@ static void gemm_few(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t 
           const Rows from(w, row_bytes, r0, rows, c * bytes);
           const uint8_t* const next = w + r0 * row_bytes + kLanes * c * bytes + ahead;
           for (int g = 0; g < groups; g++) {
-            kFew[group[g].packed / 2](from, (k1 - k0) / P::kBlock,
-                                      group[g].tile + static_cast<int64_t>(c - c0) * L::kBytes, next, acc[g], c == 0);
+            weights.few[group[g].packed / 2](from, (k1 - k0) / P::kBlock,
+                                             group[g].tile + static_cast<int64_t>(c - c0) * L::kBytes, next, acc[g],
+                                             c == 0);
           }
         }
         for (int g = 0; g < groups; g++) {
@@ -118,6 +124,19 @@ static void gemm_few(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t 
       }
     }
   }
+}
+
+template <class P, class Rows = FileRows>
+static void gemm_few(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols, const Acts* acts,
+                     const int32_t* pick, int32_t n, float* out, int64_t out_stride, void* scratch) {
+  constexpr int kMore = kFewRows > 2 ? 2 : 0;
+  static_assert(kFewRows == 8 || kFewRows == 2, "FewPanels");
+  static constexpr FewPanels<Rows> kWeights = {
+      P::kOffset,
+      kChunkBytes<P>,
+      {few_panel<P, Rows, 1>, few_panel<P, Rows, 2>, few_panel<P, Rows, 2 + kMore>, few_panel<P, Rows, 2 + 2 * kMore>,
+       few_panel<P, Rows, 2 + 3 * kMore>}};
+  multiply_few<typename P::Panel, Rows>(kWeights, w, row_bytes, rows, cols, acts, pick, n, out, out_stride, scratch);
 }
 
 // gemm for any number of rows: few rows that way, more by panels.

@@ -23,7 +23,7 @@ struct Dots {
   HW_INLINE void finish(const uint8_t*) {}
   HW_INLINE void begin(V* to, int g) {
 #pragma GCC unroll 8
-    for (int t = 0; t < T; t++) to[t] = P::kOffset ? v_four(init + t * 4 * L::kInits + 4 * g) : v_set32(0);
+    for (int t = 0; t < T; t++) to[t] = P::kHasOffset ? v_four(init + t * 4 * L::kInits + 4 * g) : v_set32(0);
   }
   HW_INLINE void put(uint8_t*, int quad, V v) {
     V* const to = kGrouped ? sum : isum;

@@ -24,7 +24,7 @@ struct Dots {
     q = tile + i * P::kBlock;
     init = tile + L::kInit + 4 * i * (L::kInits / L::kBlocks);
     count = 0;
-    begin(isum, P::kOffset && !kGrouped, 0);
+    begin(isum, P::kHasOffset && !kGrouped, 0);
   }
   HW_INLINE void finish(const uint8_t* panel) {
     if (!P::kSigned) return;

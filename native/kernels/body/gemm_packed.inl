@@ -18,11 +18,11 @@ struct PackedBlock {
 };
 
 // As FileRows; `row` is a multiple of kLanes, and kLanes rows are there.
-template <class P>
 struct PackedRows {
   static constexpr bool kPacked = true;
   const uint8_t* p;
   PackedRows(const uint8_t* w, int64_t row_bytes, int row, int, int64_t at) : p(w + row * row_bytes + kLanes * at) {}
+  template <class P>
   inline HW_INLINE PackedBlock<P> block(int b, int blocks) const {
     constexpr int kBlocks = kChunk / P::kBlock;
     const int first = b / kBlocks * kBlocks, n = blocks - first < kBlocks ? blocks - first : kBlocks;
@@ -36,7 +36,7 @@ struct PackedRows {
 template <class P>
 static void gemm_packed(const uint8_t* w, int64_t row_bytes, int32_t rows, int32_t cols, const Acts* acts,
                         const int32_t* pick, int32_t n, float* out, int64_t out_stride, void* scratch) {
-  const MatmulFn fn = n <= kFewMost ? gemm_few<P, PackedRows<P>> : gemm<P, PackedRows<P>>;
+  const MatmulFn fn = n <= kFewMost ? gemm_few<P, PackedRows> : gemm<P, PackedRows>;
   const int32_t strips = rows / kLanes * kLanes;
   if (strips > 0) fn(w, row_bytes, strips, cols, acts, pick, n, out, out_stride, scratch);
   if (strips < rows) {

@@ -34,20 +34,18 @@
 
 constexpr int kVec = sizeof(V), kLanes = kVec / 4;
 
-template <int Block, int Bytes, int Offset, int Mins, int GroupQuads, int Run, bool Wide = false, bool Signed = false>
-struct Shape {
+// What a panel is like and what is done with it. Types that agree in all of that share the code for it, which is most
+// of what the compiler has to do.
+template <int Block, bool HasOffset, int Mins, int GroupQuads, int Run, int Planes, bool Signed, bool Two>
+struct PanelForm {
   static constexpr int kBlock = Block;
-  static constexpr int kBytes = Bytes;
-  static constexpr int kOffset = Signed ? 0 : Offset;
+  static constexpr bool kHasOffset = HasOffset;
   static constexpr int kMins = Mins;              // 32: 1 = has m; 256: vectors of minimum pairs
   static constexpr int kGroupQuads = GroupQuads;  // quads that share an integer scale; 64 = none left
   static constexpr int kRun = Run;                // quads whose products fit one signed 16-bit sum
   static constexpr bool kSigned = Signed;
-  static constexpr int kParts = 1;      // blocks of 32 values in kBytes, where those of the file are larger
-  static constexpr bool kTwo = false;   // a scale for each half of 32 values, the second one in the place of m
-  static constexpr int kOdd = Bytes % 4;  // bytes of a block that fill no word: see packed.h
-  static constexpr int kOddFront = Block == 32 ? kOdd : 0;
-  static constexpr int kPlanes = Wide && kSixteenBit ? 2 : 1;
+  static constexpr bool kTwo = Two;  // a scale for each half of 32 values, the second one in the place of m
+  static constexpr int kPlanes = Planes;
   static constexpr int kGroups = GroupQuads == 64 ? 0 : 64 / GroupQuads;
   static constexpr int kW = kPlanes * kLanes * Block;  // bytes of W; what follows is in vectors
   static constexpr int kScaleAt = kW;
@@ -55,7 +53,7 @@ struct Shape {
   static constexpr int kD = Block == 32 ? kW : kMinsAt + kVec * Mins;
   static constexpr int kM = kD + kVec;
   static constexpr int kInit = kD + kVec + (Mins ? kVec : 0);
-  static constexpr int kPanel = kInit + (Signed ? kVec : 0);
+  static constexpr int kPanel = kInit + (Signed || Two ? kVec : 0);
 
   static inline void put(uint8_t* panel, int quad, V v) {
     uint8_t* at = panel + (quad / 8) * 8 * kVec * kPlanes + (quad % 8) * kVec;
@@ -67,6 +65,20 @@ struct Shape {
       v_store(at + 8 * kVec, v_and(v_srl<4>(v), nibble));
     }
   }
+};
+
+template <int Block, int Bytes, int Offset, int Mins, int GroupQuads, int Run, bool Wide = false, bool Signed = false,
+          bool Two = false>
+struct Shape : PanelForm<Block, Offset != 0 && !Signed, Mins, GroupQuads, kSixteenBit ? Run : 0,
+                      Wide && kSixteenBit ? 2 : 1, Signed, Two> {
+  typedef PanelForm<Block, Offset != 0 && !Signed, Mins, GroupQuads, kSixteenBit ? Run : 0, Wide && kSixteenBit ? 2 : 1,
+                 Signed, Two>
+      Panel;
+  static constexpr int kBytes = Bytes;
+  static constexpr int kOffset = Signed ? 0 : Offset;
+  static constexpr int kParts = 1;        // blocks of 32 values in kBytes, where those of the file are larger
+  static constexpr int kOdd = Bytes % 4;  // bytes of a block that fill no word: see packed.h
+  static constexpr int kOddFront = Block == 32 ? kOdd : 0;
 };
 
 // What makes signed 8-bit weights the bytes the dot product takes.
@@ -123,7 +135,6 @@ struct RowBlock {
 };
 
 // kLanes rows of a matrix from byte `at` of each on, where a chunk begins; rows past the end repeat the last one.
-template <class P>
 struct FileRows {
   static constexpr bool kPacked = false;
   const uint8_t* p[kLanes];
@@ -131,15 +142,19 @@ struct FileRows {
     for (int i = 0; i < kLanes; i++) p[i] = w + (row + i < rows ? row + i : rows - 1) * row_bytes + at;
   }
   // Block `b` of the `blocks` that are there.
+  template <class P>
   inline HW_INLINE RowBlock<P> block(int b, int) const {
     return {p, static_cast<int64_t>(b / P::kParts) * P::kBytes, b % P::kParts};
   }
 };
 
+// A panel of `blocks` blocks from byte `at` of rows `row` and following.
 template <class P, class Rows>
-static inline void unpack_panel(const Rows& rows, int blocks, uint8_t* panel) {
+static void unpack_panel(const uint8_t* w, int64_t row_bytes, int row, int rows, int64_t at, int blocks,
+                         uint8_t* panel) {
+  const Rows from(w, row_bytes, row, rows, at);
   Keep<P> keep;
-  for (int b = 0; b < blocks; b++) P::unpack(rows.block(b, blocks), panel + b * P::kPanel, keep);
+  for (int b = 0; b < blocks; b++) P::unpack(from.template block<P>(b, blocks), panel + b * P::kPanel, keep);
 }
 
 #include "gemm_unpack_32.inl"

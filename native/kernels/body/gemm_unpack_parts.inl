@@ -41,10 +41,8 @@ struct PanelQ1_0 : Shape<32, 18, 1, 0, 8, 8> {
 };
 
 // 64 values with four scales: d is that of the first 16 of a part, m that of the others.
-struct PanelNVFP4 : Shape<32, 36, 12, 0, 4, 4> {
+struct PanelNVFP4 : Shape<32, 36, 12, 0, 4, 4, false, false, true> {
   static constexpr int kParts = 2;
-  static constexpr bool kTwo = true;
-  static constexpr int kPanel = Shape::kPanel + kVec;
 
   // Half of an unsigned E4M3 number in every lane: see half.h.
   static inline void put_scale(uint8_t* at, V bytes) {

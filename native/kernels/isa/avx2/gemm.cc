@@ -98,7 +98,7 @@ inline __attribute__((always_inline)) void dot_plain(V (&sum)[R][T], const uint8
   V scale[R];
 #pragma GCC unroll 4
   for (int t = 0; t < T; t++) {
-    const V v = P::kOffset ? v_four(init + t * 4 * L::kInits) : v_set32(0);
+    const V v = P::kHasOffset ? v_four(init + t * 4 * L::kInits) : v_set32(0);
     for (int r = 0; r < R; r++) sum[r][t] = v;
   }
   fill(scale, _mm256_set1_epi16(1));

@@ -220,7 +220,7 @@ struct MicroOf<P, T, R, 32> {
       fetch.next();
 #pragma GCC unroll 4
       for (int t = 0; t < T; t++) {
-        const int32x4_t init = P::kOffset ? broadcast32(word + t * 4 * L::kInits) : vdupq_n_s32(0);
+        const int32x4_t init = P::kHasOffset ? broadcast32(word + t * 4 * L::kInits) : vdupq_n_s32(0);
 #pragma GCC unroll 4
         for (int h = 0; h < 4; h++) sum[h][t] = init;
       }
@@ -284,7 +284,7 @@ struct MicroOf<P, T, R, 256> {
     using L = Tile<P>;
 #pragma GCC unroll 4
     for (int t = 0; t < T; t++) {
-      const int32x4_t v = !kGrouped && P::kOffset ? broadcast32(init + t * 4 * L::kInits) : vdupq_n_s32(0);
+      const int32x4_t v = !kGrouped && P::kHasOffset ? broadcast32(init + t * 4 * L::kInits) : vdupq_n_s32(0);
 #pragma GCC unroll 4
       for (int h = 0; h < kH; h++) isum[h][t] = v;
     }
@@ -295,7 +295,7 @@ struct MicroOf<P, T, R, 256> {
         int32x4_t sum[kH][T];
 #pragma GCC unroll 4
         for (int t = 0; t < T; t++) {
-          const int32x4_t v = P::kOffset ? broadcast32(init + t * 4 * L::kInits + 4 * g) : vdupq_n_s32(0);
+          const int32x4_t v = P::kHasOffset ? broadcast32(init + t * 4 * L::kInits + 4 * g) : vdupq_n_s32(0);
 #pragma GCC unroll 4
           for (int h = 0; h < kH; h++) sum[h][t] = v;
         }
