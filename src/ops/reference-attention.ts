@@ -9,6 +9,25 @@ export interface Past {
   readonly cache: ReferenceKvPool;
   readonly layer: number;
   pageOf(position: number): DataView;
+  readonly decoded: DecodedHeads;
+}
+
+/** Rows of heads that were decoded: of a verb's query heads and token rows many want the same ones. */
+export class DecodedHeads {
+  readonly #pages = new Map<DataView, Map<number, Float32Array>>();
+  #count = 0;
+  /** Bounds their memory; what is beyond is decoded each time. */
+  static readonly most = 8192;
+
+  row(page: DataView, at: number, decode: () => Float32Array): Float32Array {
+    const known = this.#pages.get(page)?.get(at);
+    if (known !== undefined) return known;
+    const row = decode();
+    if (this.#count++ >= DecodedHeads.most) return row;
+    const rows = this.#pages.get(page) ?? new Map<number, Float32Array>();
+    this.#pages.set(page, rows.set(at, row));
+    return row;
+  }
 }
 
 /** A query head of one token row. */
@@ -33,7 +52,7 @@ export function seenBy(position: number, last: number, { window, reach = "back" 
 
 /** Every key of a head at these positions, decoded; `use` has it during the call. */
 function eachRow(
-  { cache, layer, pageOf }: Past,
+  { cache, layer, pageOf, decoded }: Past,
   what: "keys" | "values",
   kvHead: number,
   positions: readonly number[],
@@ -44,10 +63,15 @@ function eachRow(
     what === "keys"
       ? [layout.keys, layout.keyBytes, layout.headDimK]
       : [layout.values, layout.valueBytes, layout.headDimV];
-  const row = new Float32Array(values);
+  const type = cache.typeOf(layout, what);
   for (const [i, position] of positions.entries()) {
-    const slot = kvHead * pagePositions + (position % pagePositions);
-    decodeHead(cache.typeOf(layout, what), pageOf(position), start + slot * bytes, values, row);
+    const at = start + (kvHead * pagePositions + (position % pagePositions)) * bytes;
+    const page = pageOf(position);
+    const row = decoded.row(page, at, () => {
+      const out = new Float32Array(values);
+      decodeHead(type, page, at, values, out);
+      return out;
+    });
     use(row, i);
   }
 }

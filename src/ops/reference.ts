@@ -32,7 +32,15 @@ import {
   type Vector,
   type Xielu,
 } from "./ops.js";
-import { attendHead, attendPart, bestPositions, type Past, positionScores, seenBy } from "./reference-attention.js";
+import {
+  attendHead,
+  attendPart,
+  bestPositions,
+  DecodedHeads,
+  type Past,
+  positionScores,
+  seenBy,
+} from "./reference-attention.js";
 import { encodeHead, type ReferenceKvPool } from "./reference-kv.js";
 import { gluValue, listedExperts, rmsNormRow, ropeHead, routeRow, softcapValue } from "./reference-math.js";
 import { data, own, ReferenceMemory, type Rope, type Routes, requireThat, row, values } from "./reference-memory.js";
@@ -47,7 +55,7 @@ import {
   sparsifyRow,
   xieluValue,
 } from "./reference-values.js";
-import { dot, type ReferenceMatrix } from "./reference-weights.js";
+import { dot, dots, type ReferenceMatrix } from "./reference-weights.js";
 
 /** The positions chosen for a row. */
 function chosenOf({ ids, topK }: Routes, t: number): number[] {
@@ -97,12 +105,15 @@ export class ReferenceOps extends ReferenceMemory implements Backend {
       const fits = heads * weight.cols === x.cols && weight.rows === out.cols && Number.isInteger(each);
       requireThat(fits, `shapes of the product with ${weight.name}`);
       const [y, input, b] = [data(out), data(x), values(bias)];
+      const [offsets, sums] = [new Int32Array(n), new Float64Array(n)];
       own<ReferenceMatrix>(weight, "forEachRow").forEachRow(0, (row, w) => {
         if ((row & 63) === 0) this.checkCancelled();
+        const head = Math.floor(row / each) * weight.cols;
+        for (let t = 0; t < n; t++) offsets[t] = t * x.cols + head;
+        dots(w, input, offsets, weight.cols, sums);
         for (let t = 0; t < n; t++) {
           const at = t * out.cols + row;
-          const from = t * x.cols + Math.floor(row / each) * weight.cols;
-          const value = dot(w, input, from, weight.cols) + (b === null ? 0 : b[row]!);
+          const value = sums[t]! + (b === null ? 0 : b[row]!);
           y[at] = glu === undefined ? value + (add ? y[at]! : 0) : gluValue(glu, y[at]!, Math.fround(value));
         }
       });
@@ -208,13 +219,14 @@ export class ReferenceOps extends ReferenceMemory implements Backend {
     const blocks = cache.every > 1;
     const all = spec.window === 0 && (spec.reach ?? "back") === "back" && slopes === null;
     requireThat(!blocks || all, "rows that several positions make are seen all, without slopes");
+    const decoded = new DecodedHeads();
     for (let t = 0; t < n; t++) {
       this.checkCancelled();
       const position = this.rows.positions[t]!;
       let end = t;
       while (end + 1 < n && this.rows.sequences[end + 1] === this.rows.sequences[t]) end++;
       const last = this.rows.positions[end]!;
-      const past: Past = { cache, layer, pageOf: (key) => this.#page(cache, t, key) };
+      const past: Past = { cache, layer, pageOf: (key) => this.#page(cache, t, key), decoded };
       const own = blocks ? Math.floor((position + 1) / cache.every) - 1 : position;
       const seen = chosen === null ? seenBy(own, last, spec) : chosenOf(chosen, t);
       for (let h = 0; h < spec.heads; h++) {
@@ -252,9 +264,10 @@ export class ReferenceOps extends ReferenceMemory implements Backend {
     const most = expand ? (topK - every + 1) / every : topK;
     requireThat(Number.isInteger(most) && most > 0, "room for whole rows of positions");
     const ones = new Float32Array(heads).fill(1);
+    const decoded = new DecodedHeads();
     for (let t = 0; t < n; t++) {
       this.checkCancelled();
-      const past: Past = { cache, layer, pageOf: (key) => this.#page(cache, t, key) };
+      const past: Past = { cache, layer, pageOf: (key) => this.#page(cache, t, key), decoded };
       const position = this.rows.positions[t]!;
       const whole = Math.floor((position + 1) / every);
       const shares = weights === null ? ones : row(weights, t);
@@ -375,13 +388,13 @@ export class ReferenceOps extends ReferenceMemory implements Backend {
         const b = values(bias);
         const weighed = perToken && weights.weightsInput;
         const at = (slot: number): number => (perToken ? Math.floor(slot / routing.topK) : slot) * matrix.cols;
+        const [offsets, sums] = [Int32Array.from(chosen, at), new Float64Array(chosen.length)];
         own<ReferenceMatrix>(matrix, "forEachRow").forEachRow(expert, (row, w) => {
           if ((row & 63) === 0) this.checkCancelled();
-          for (const slot of chosen) {
-            const constant = b === null ? 0 : b[expert * matrix.rows + row]!;
-            const product = dot(w, from, at(slot), matrix.cols) * (weighed ? share[slot]! : 1);
-            to[slot * matrix.rows + row] = product + constant;
-          }
+          dots(w, from, offsets, matrix.cols, sums);
+          const constant = b === null ? 0 : b[expert * matrix.rows + row]!;
+          for (const [i, slot] of chosen.entries())
+            to[slot * matrix.rows + row] = sums[i]! * (weighed ? share[slot]! : 1) + constant;
         });
         for (const { pair, factors } of pairs.filter((own) => own.side === side)) {
           const { rows: rank } = pair.a;
