@@ -173,7 +173,10 @@ const spread = Math.sqrt(1 + 0.25 / 12);
 export function randomBlocks(dtype: Dtype, bytes: number, mean: number, deviation: number, seed: number): Uint8Array {
   const count = Math.floor(bytes / dtype.blockBytes);
   const out = new Uint8Array(count * dtype.blockBytes);
-  if (dtype.blockValues === 1) return fillNormal(dtype, out, mean, deviation, seed);
+  if (dtype.blockValues === 1) {
+    fillNormal(dtype, out, 0, mean, deviation, seed);
+    return out;
+  }
   const recipe = recipes[dtype.name];
   if (recipe === undefined)
     throw new HundredweightError("OPTION_INVALID", `random tensors of type ${dtype.name} are not supported`);
@@ -193,13 +196,23 @@ function fillWords(out: Uint8Array, words: () => number): void {
   for (let i = whole.length * 4; i < out.length; i++) out[i] = words();
 }
 
-function fillNormal(dtype: Dtype, out: Uint8Array, mean: number, deviation: number, seed: number): Uint8Array {
-  const next = seededNormals(seed, `${dtype.name} ${mean} ${deviation}`);
-  const view = new DataView(out.buffer);
+/**
+ * Values `first` and following of what `randomBlocks` makes of a float type: any part of them without the others.
+ * @shape out whole values
+ */
+export function fillNormal(
+  dtype: Dtype,
+  out: Uint8Array,
+  first: number,
+  mean: number,
+  deviation: number,
+  seed: number,
+): void {
+  const next = seededNormals(seed, `${dtype.name} ${mean} ${deviation}`, first);
+  const view = new DataView(out.buffer, out.byteOffset);
   for (let at = 0; at < out.length; at += dtype.blockBytes) {
     const value = mean + deviation * next();
     if (dtype.name === "F32") view.setFloat32(at, value, true);
     else writeU16(out, at, dtype.name === "F16" ? toF16(value) : toBf16(value));
   }
-  return out;
 }

@@ -1,20 +1,29 @@
 /** Repeatable random numbers that depend on a seed and a name only: a tensor keeps its values when others change. */
 
-/** Words of 32 bits (mulberry32). */
-export function seededWords(seed: number, name: string): () => number {
+const wordStep = 0x6d2b79f5;
+
+/**
+ * Words of 32 bits (mulberry32).
+ * @param first how many of them are left out
+ */
+export function seededWords(seed: number, name: string, first = 0): () => number {
   let state = seed | 0;
   for (let i = 0; i < name.length; i++) state = Math.imul(state ^ name.charCodeAt(i), 0x01000193);
+  state = (state + Math.imul(first, wordStep)) | 0;
   return () => {
-    state = (state + 0x6d2b79f5) | 0;
+    state = (state + wordStep) | 0;
     let t = Math.imul(state ^ (state >>> 15), 1 | state);
     t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
     return (t ^ (t >>> 14)) >>> 0;
   };
 }
 
-/** Standard normal numbers (Box-Muller). */
-export function seededNormals(seed: number, name: string): () => number {
-  const words = seededWords(seed, name);
+/**
+ * Standard normal numbers (Box-Muller).
+ * @param first how many of them are left out; each takes two words
+ */
+export function seededNormals(seed: number, name: string, first = 0): () => number {
+  const words = seededWords(seed, name, 2 * first);
   const uniform = () => words() / 2 ** 32;
   return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }

@@ -3,7 +3,7 @@
  * are short runs from random places of that pool, shorter than a row where rows have to differ.
  */
 import type { Dtype } from "../formats/index.js";
-import { randomBlocks } from "./blocks.js";
+import { fillNormal, randomBlocks } from "./blocks.js";
 import { seededWords } from "./random.js";
 
 const poolBytes = 2 << 20;
@@ -18,6 +18,34 @@ interface Pool {
   /** The pool, then room for one chunk: copies within one buffer cost no view. */
   readonly memory: Uint8Array;
   readonly blocks: number;
+  /** Makes blocks `from` to `to` where they are not there yet. */
+  readonly need: (from: number, to: number) => void;
+}
+
+/**
+ * Floats are normal numbers, which take long: they are made so many at a time when a tensor wants them, and the last
+ * few pools of them are kept for the next model.
+ */
+const floatsAtOnce = 2048;
+const floatsKept = 12;
+
+interface Floats {
+  readonly bytes: Uint8Array;
+  /** Which runs of `floatsAtOnce` are there. */
+  readonly made: Uint8Array;
+}
+const kept = new Map<string, Floats>();
+
+function floatsFor(key: string, dtype: Dtype): Floats {
+  const count = Math.floor(poolBytes / dtype.blockBytes);
+  const floats = kept.get(key) ?? {
+    bytes: new Uint8Array(count * dtype.blockBytes),
+    made: new Uint8Array(Math.ceil(count / floatsAtOnce)),
+  };
+  kept.delete(key);
+  kept.set(key, floats);
+  if (kept.size > floatsKept) kept.delete(kept.keys().next().value!);
+  return floats;
 }
 
 export class RandomTensors {
@@ -32,12 +60,30 @@ export class RandomTensors {
     const key = `${dtype.name} ${mean} ${deviation}`;
     const known = this.#pools.get(key);
     if (known !== undefined) return known;
-    const blocks = randomBlocks(dtype, poolBytes, mean, deviation, this.#seed);
-    const memory = new Uint8Array(blocks.length + chunkBytes);
-    memory.set(blocks);
-    const pool = { memory, blocks: blocks.length / dtype.blockBytes };
+    const blocks = Math.floor(poolBytes / dtype.blockBytes);
+    const memory = new Uint8Array(blocks * dtype.blockBytes + chunkBytes);
+    const floats = dtype.blockValues === 1;
+    const need = floats ? this.#floats(dtype, memory, mean, deviation) : () => {};
+    if (!floats) memory.set(randomBlocks(dtype, poolBytes, mean, deviation, this.#seed));
+    const pool: Pool = { memory, blocks, need };
     this.#pools.set(key, pool);
     return pool;
+  }
+
+  #floats(dtype: Dtype, memory: Uint8Array, mean: number, deviation: number): Pool["need"] {
+    const { bytes, made } = floatsFor([this.#seed, dtype.name, mean, deviation].join(" "), dtype);
+    const here = new Uint8Array(made.length);
+    return (from, to) => {
+      for (let part = Math.floor(from / floatsAtOnce); part * floatsAtOnce < to; part++) {
+        if (here[part] !== 0) continue;
+        here[part] = 1;
+        const at = part * floatsAtOnce * dtype.blockBytes;
+        const some = bytes.subarray(at, at + floatsAtOnce * dtype.blockBytes);
+        if (made[part] === 0) fillNormal(dtype, some, part * floatsAtOnce, mean, deviation, this.#seed);
+        made[part] = 1;
+        memory.set(some, at);
+      }
+    };
   }
 
   /**
@@ -52,7 +98,7 @@ export class RandomTensors {
     rowBytes: number,
     distinctRows: boolean,
   ): Generator<Uint8Array> {
-    const { memory, blocks } = this.#pool(dtype, fill);
+    const { memory, blocks, need } = this.#pool(dtype, fill);
     const { blockBytes } = dtype;
     const words = seededWords(this.#seed, name);
     const third = Math.max(1, Math.floor(rowBytes / 3 / blockBytes));
@@ -65,7 +111,9 @@ export class RandomTensors {
     for (let done = 0; done < total; done += whole) {
       const size = Math.min(whole, total - done);
       for (let at = 0; at < size; at += runBytes) {
-        const from = (words() % starts) * blockBytes;
+        const start = words() % starts;
+        need(start, start + run);
+        const from = start * blockBytes;
         memory.copyWithin(base + at, from, from + Math.min(runBytes, size - at));
       }
       yield memory.subarray(base, base + size);
