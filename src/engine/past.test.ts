@@ -11,6 +11,7 @@ import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { writeRandomModel } from "../../test/support/random-model.js";
+import { exited, firstOf } from "../../test/support/wait.js";
 import { defaultSampling } from "../sampling/chain.js";
 import { seededWords } from "../synth/random.js";
 import { Engine } from "./engine.js";
@@ -236,12 +237,12 @@ test("killed at any moment, the store is readable and no token is another", asyn
     for (let kill = 0; kill < kills; kill++) {
       const asked = prompt.map((token) => (token + kill) % 256);
       const running = spawn(process.execPath, [child, path, store, asked.join()], {
-        stdio: ["ignore", "pipe", "inherit"],
+        stdio: ["ignore", "pipe", "pipe"],
       });
-      await new Promise<void>((resolve) => running.stdout.once("data", () => resolve()));
+      await firstOf(running, "data");
       await sleep((kill * 60) / kills + (words() % 8));
       running.kill("SIGKILL");
-      await new Promise((resolve) => running.once("exit", resolve));
+      await exited(running);
       const [alone] = await answers(path, undefined, [request({}, asked)]);
       const [first, second] = [
         (await answers(path, store, [request({}, asked)]))[0]!,
