@@ -4,11 +4,14 @@
 //   kUnitRows, kUnitGroup, kUnitChunk  weight rows, token rows and inputs of a panel
 //   kUnitFew                           token rows of a walk
 //   Codes<C>                           a kind of codes (F32 codes are none of them):
+//     OfOne                            what walks with one token row take, which need no `store`
 //     kBytes                           of 32 codes
 //     kPairs                           codes come two in a byte: even inputs, then odd ones
 //     Scaled(scale)                    what a block's codes are multiplied with
 //     load(p, scaled, v, bad)          32 scaled values in 32 / kLanes F, pairs apart; `bad` learns of codes that are
 //                                      no numbers
+//     kTwo, load_two(p, scaled, v, bad) whether 64 codes are cheaper than twice 32, and how: twice as many F
+//     is_bad(bad, sum, p, n)           whether one of the n codes at p, which gave that sum, is no number
 //     store(p, scaled, out)            the same as floats in the order of inputs, NaNs included
 //   f_tree(p)                          the tree of 32 partial sums, in the order of `load`
 //   f_pairs(x, out)                    32 floats in the order of `load`
@@ -72,6 +75,26 @@ static void floats_rows(const uint8_t* w, int64_t row_bytes, const RowScales* sc
     typename C::Scaled scaled[R];
 #pragma GCC unroll 4
     for (int r = 0; r < R; r++) scaled[r] = typename C::Scaled(scales[r](b));
+    if constexpr (C::kTwo) {
+      for (; k + 64 <= end; k += 64, at += 2 * C::kBytes) {
+        const uint8_t* const far = w + at + (at < turn ? ahead : behind);
+#pragma GCC unroll 4
+        for (int r = 0; r < R; r++) prefetch(far + r * row_bytes);
+#pragma GCC unroll 4
+        for (int r = 0; r < R; r++) {
+          F v[2 * kVectors];
+          C::load_two(w + r * row_bytes + at, scaled[r], v, &bad[r]);
+#pragma GCC unroll 4
+          for (int t = 0; t < T; t++) {
+#pragma GCC unroll 4
+            for (int i = 0; i < 2 * kVectors; i++) {
+              F* const sum = &p[r][t][i % kVectors];
+              *sum = f_fma(v[i], f_load(x[t] + k + kLanes * i), *sum);
+            }
+          }
+        }
+      }
+    }
     for (; k < end; k += 32, at += C::kBytes) {
       if (at % 64 == 0) {
         const uint8_t* const far = w + at + (at < turn ? ahead : behind);
@@ -98,7 +121,8 @@ static void floats_rows(const uint8_t* w, int64_t row_bytes, const RowScales* sc
       for (int i = 0; x_tail != nullptr && i < kVectors; i++) {
         p[r][t][i] = f_fma(f_load(weight_tail[r] + kLanes * i), f_load(x_tail[t] + kLanes * i), p[r][t][i]);
       }
-      out[t * out_stride + r] = C::is_bad(bad[r]) ? __builtin_nanf("") : f_tree(p[r][t], C::kPairs);
+      const float sum = f_tree(p[r][t], C::kPairs);
+      out[t * out_stride + r] = C::is_bad(bad[r], sum, w + r * row_bytes, whole) ? __builtin_nanf("") : sum;
     }
   }
 }
@@ -121,7 +145,7 @@ static void weight_tail(const UnitCells& cells, int64_t r, int64_t from, int64_t
 template <int N>
 using Number = std::integral_constant<int, N>;
 
-template <class C>
+template <class C, int kMost>
 static void floats_few(const Layout& layout, const UnitGrid& grid, int64_t r0, int64_t r1, const Acts& acts,
                        const int32_t* pick, int32_t t0, int32_t n, float* out, int64_t out_stride, float* memory) {
   const UnitCells cells = {layout, grid};
@@ -161,15 +185,15 @@ static void floats_few(const Layout& layout, const UnitGrid& grid, int64_t r0, i
     for (; r + R <= r1; r += R) rows(r, tokens, Number<R>());
     for (; r < r1; r++) rows(r, tokens, Number<1>());
   };
-  switch (n) {
-    case 1: all(Number<1>()); break;
-    case 2: all(Number<2>()); break;
-#if HW_UNIT_FEW > 2
-    case 3: all(Number<3>()); break;
-    default: all(Number<4>()); break;
-#else
-    default: break;
-#endif
+  if constexpr (kMost == 1) return all(Number<1>());
+  if constexpr (kMost >= 2) {
+    if (n == 2) return all(Number<2>());
+  }
+  if constexpr (kMost >= 3) {
+    if (n == 3) return all(Number<3>());
+  }
+  if constexpr (kMost >= 4) {
+    if (n == 4) return all(Number<4>());
   }
 }
 
@@ -262,11 +286,14 @@ static void floats(const Layout& layout, const UnitGrid& grid, int64_t r0, int64
   // Whether 32 inputs always share a scale, and those of a row follow each other.
   const PlaneLayout& scales = layout.plane[kScalesPlane];
   const bool steady = !scales.flat && (scales.cols == 0 || scales.cols % 32 == 0);
-  const int64_t held = C::kPairs ? grid.all_inputs * 4 : 0;
-  if (steady && n <= kUnitFew && held * n <= static_cast<int64_t>(kScratchBytes)) {
-    floats_few<C>(layout, grid, r0, r1, acts, pick, 0, n, out, out_stride, memory);
-  } else {
+  const bool pairs = n == 1 ? C::OfOne::kPairs : C::kPairs;
+  const int64_t held = pairs ? grid.all_inputs * 4 : 0;
+  if (!steady || n > kUnitFew || held * n > static_cast<int64_t>(kScratchBytes)) {
     floats_many<C>(layout, grid, steady, r0, r1, acts, pick, n, out, out_stride, memory);
+  } else if (n == 1) {
+    floats_few<typename C::OfOne, 1>(layout, grid, r0, r1, acts, pick, 0, 1, out, out_stride, memory);
+  } else {
+    floats_few<C, kUnitFew>(layout, grid, r0, r1, acts, pick, 0, n, out, out_stride, memory);
   }
 }
 

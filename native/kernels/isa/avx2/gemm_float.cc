@@ -100,8 +100,7 @@ inline void f_transpose(F* v) {
 
 #include "../../body/gemm_float_strips.inl"
 
-#define HW_UNIT_FEW 2
-constexpr int kUnitRows = kRows, kUnitGroup = kGroup, kUnitChunk = kChunk, kUnitFew = HW_UNIT_FEW;
+constexpr int kUnitRows = kRows, kUnitGroup = kGroup, kUnitChunk = kChunk, kUnitFew = 2;
 constexpr int kUnitSums = 8, kUnitAhead = 8192;
 
 // Even numbers of 32, then odd ones.
@@ -134,11 +133,14 @@ inline void halves_to_floats(__m256i h, F scale, F* v) {
 }
 
 struct CodesE4M3 {
+  typedef CodesE4M3 OfOne;
   static constexpr int kBytes = 32;
-  static constexpr bool kPairs = false;
+  static constexpr bool kPairs = false, kTwo = false;
   typedef __m256i Bad;
   static Bad good() { return _mm256_setzero_si256(); }
-  static bool is_bad(Bad bad) { return _mm256_movemask_epi8(bad) != 0; }
+  static bool is_bad(Bad bad, float = 0, const uint8_t* = nullptr, int64_t = 0) {
+    return _mm256_movemask_epi8(bad) != 0;
+  }
   struct Scaled {
     F scale;
     Scaled() = default;
@@ -165,11 +167,12 @@ struct CodesE4M3 {
 };
 
 struct CodesE5M2 {
+  typedef CodesE5M2 OfOne;
   static constexpr int kBytes = 32;
-  static constexpr bool kPairs = false;
+  static constexpr bool kPairs = false, kTwo = false;
   struct Bad {};
   static Bad good() { return {}; }
-  static bool is_bad(Bad) { return false; }
+  static bool is_bad(Bad, float, const uint8_t*, int64_t) { return false; }
   struct Scaled {
     F scale;
     Scaled() = default;
@@ -190,11 +193,12 @@ struct CodesE5M2 {
 // Sixteen values are two registers: they are scaled once a block, and codes are places in them.
 template <bool kFp4>
 struct CodesBook {
+  typedef CodesBook OfOne;
   static constexpr int kBytes = 16;
-  static constexpr bool kPairs = true;
+  static constexpr bool kPairs = true, kTwo = false;
   struct Bad {};
   static Bad good() { return {}; }
-  static bool is_bad(Bad) { return false; }
+  static bool is_bad(Bad, float, const uint8_t*, int64_t) { return false; }
   struct Scaled {
     F low, high;
     Scaled() = default;
