@@ -12,7 +12,17 @@ import { newId } from "../../src/server/ui/ids.js";
 import type { Conversation } from "../../src/server/ui/wire.js";
 import { violations } from "../support/axe.js";
 import { importTurns } from "../support/conversation.js";
-import { api, demoModel, launchBeside, openPage, type Served, serve, skipPage, until } from "../support/page.js";
+import {
+  api,
+  demoModel,
+  launchBeside,
+  openPage,
+  type Served,
+  serve,
+  showSide,
+  skipPage,
+  until,
+} from "../support/page.js";
 
 const answer = `<think>First, then **second**.</think>
 ## A heading
@@ -91,7 +101,7 @@ describe("the page is accessible", { skip: skipPage }, () => {
       "a menu",
       "#/",
       async (page) => {
-        if (await page.locator(".side-toggle").isVisible()) await page.click(".side-toggle");
+        await showSide(page);
         await page.click(".row-more");
         await page.waitForSelector(".menu");
       },
@@ -155,7 +165,7 @@ describe("the page is accessible", { skip: skipPage }, () => {
   for (const colorScheme of ["light", "dark"] as const)
     it(`${colorScheme}: what is selected and where one writes stand out, 3 to 1`, async () => {
       const { page } = await openPage(browser, `${served.url}/#/c/${id}`, { colorScheme });
-      await page.waitForSelector(".row[data-current=true]");
+      await page.waitForSelector(".row[data-current=true]", { state: "attached" });
       await page.click("[aria-label='System prompt and sampler']");
       await page.waitForSelector(".field input");
       const ratio = (of: string, property: string, beside: string) =>

@@ -4,7 +4,18 @@ import { readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import type { Conversation } from "../../src/server/ui/wire.js";
-import { api, launchBeside, type Opened, openPage, type Served, say, serve, skipPage, until } from "../support/page.js";
+import {
+  api,
+  launchBeside,
+  type Opened,
+  openPage,
+  type Served,
+  say,
+  serve,
+  showSide,
+  skipPage,
+  until,
+} from "../support/page.js";
 
 describe("the chat of the page", { skip: skipPage }, () => {
   let browser: Browser;
@@ -106,8 +117,10 @@ describe("the chat of the page", { skip: skipPage }, () => {
     await say(first.page, "The LORD said");
     await first.page.waitForSelector(".message.assistant .prose");
     const early = (await answer(first))!;
+    await showSide(first.page);
     await first.page.click(".new");
     await first.page.waitForSelector(".welcome");
+    await showSide(first.page);
     await first.page.waitForSelector(`.row:has(a[href='#/c/${id}']) .state-dot.running`);
     await until(async () => (await answer(second))!.length > early.length + 10);
     await first.page.click(`.row a[href='#/c/${id}']`);
@@ -145,7 +158,8 @@ describe("the chat of the page", { skip: skipPage }, () => {
     await page.focus(".row a");
     await page.keyboard.press("Delete");
     await page.click(".notice:has-text('Deleted') :text-is('Undo')");
-    await page.waitForSelector(".row[data-current=true] :text('About great whales')");
+    await page.waitForSelector(".row[data-current=true] :text('About great whales')", { state: "attached" });
+    await showSide(page);
     await page.focus(".row a");
     await page.keyboard.press("Delete");
     await until(async () => (await page.locator(".row").count()) === 0);
@@ -154,7 +168,7 @@ describe("the chat of the page", { skip: skipPage }, () => {
       mimeType: "application/json",
       buffer: exported,
     });
-    await page.waitForSelector(".row[data-current=true] :text('About great whales')");
+    await page.waitForSelector(".row[data-current=true] :text('About great whales')", { state: "attached" });
     assert.deepEqual(faults, []);
     for (const [name, text] of [
       ["cut.json", exported.subarray(0, 60)],
@@ -205,6 +219,7 @@ describe("the page of a server with a key", { skip: skipPage }, () => {
       await page.press("#field-maxTokens", "Enter");
       await say(page, "In the beginning");
       await page.waitForSelector(".outcome:has-text('5 tokens')");
+      await showSide(page);
       await page.click(".views a:has-text('Machine')");
       await page.waitForSelector(".chart canvas");
       assert.deepEqual(faults, []);

@@ -12,7 +12,7 @@ import { readForeign } from "../../web/src/chat/import-forms.js";
 import { repeatsItself } from "../../web/src/chat/repeats.js";
 import { tokenCostOf } from "../../web/src/machine/series.js";
 import { importTurns, type Turn } from "../support/conversation.js";
-import { api, demoModel, inBrowser, openPage, say, serve, skipPage, until } from "../support/page.js";
+import { api, demoModel, inBrowser, openPage, say, serve, showSide, skipPage, until } from "../support/page.js";
 
 describe("conveniences of the page", { skip: skipPage }, () => {
   const folder = mkdtempSync(join(tmpdir(), "hundredweight-conveniences-"));
@@ -53,6 +53,7 @@ describe("conveniences of the page", { skip: skipPage }, () => {
     turns[3] = ["Question 3", "Here is the walrus."];
     const id = await importTurns(here.served.url, "Animals", turns);
     const { page, faults } = await openPage(here.browser, here.served.url);
+    await showSide(page);
     await page.fill("[aria-label='Search conversations']", "walrus");
     await page.click(`.row a[href='#/c/${id}']`);
     await until(async () => Boolean(await page.evaluate("CSS.highlights.get('found')?.size === 1")));
@@ -72,6 +73,7 @@ describe("conveniences of the page", { skip: skipPage }, () => {
     const id = await importTurns(here.served.url, "To keep", [["Ask", "<think>\nhm\n</think>\n**Say**"]]);
     const { page, faults } = await openPage(here.browser, here.served.url);
     const menu = async (name: string) => {
+      await showSide(page);
       await page.hover(".row:has-text('To keep')");
       await page.click(".row:has-text('To keep') .row-more");
       await page.click(`.menu :text('${name}')`);

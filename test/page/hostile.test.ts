@@ -82,8 +82,8 @@ describe("hostile text on the page", { skip: skipPage }, () => {
     await page.goto(`${here.served.url}/#/c/${id}`);
     await page.waitForSelector(".message.assistant .block");
     await until(async () => (await page.locator(".message").count()) === 2 * attacks.length);
-    await page.click("[aria-label='System prompt and sampler']");
     for (const fold of await page.locator(".thinking-head").all()) await fold.click();
+    await page.click("[aria-label='System prompt and sampler']");
 
     const allowed = /^https?:\/\/(ok|evil)\.example\/|^mailto:/;
     for (const link of await page.locator(".prose a").all()) {

@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import type { Page } from "playwright-core";
 import type { Conversation } from "../../src/server/ui/wire.js";
 import { importTurns } from "../support/conversation.js";
-import { api, inBrowser, openPage, say, serve, skipPage, until } from "../support/page.js";
+import { api, inBrowser, openPage, say, serve, showSide, skipPage, until } from "../support/page.js";
 
 const setHidden = (page: Page, hidden: boolean) =>
   page.evaluate(`Object.defineProperty(document, "hidden", { value: ${hidden}, configurable: true });
@@ -33,6 +33,7 @@ describe("being told", { skip: skipPage }, () => {
     await page.click(".tell-me :text-is('Tell me when it is done')");
     await page.waitForSelector(".tell-me", { state: "detached" });
     const other = await openPage(here.browser, url);
+    await showSide(other.page);
     await other.page.waitForSelector(`.row:has(a[href='#/c/${id}']) .state-dot.running`);
     await setHidden(page, true);
     await until(async () => /^\d+ tokens? · Long$/.test(await page.title()));

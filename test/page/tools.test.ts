@@ -6,7 +6,7 @@ import { describe, it } from "node:test";
 import type { Page } from "playwright-core";
 import type { Conversation } from "../../src/server/ui/wire.js";
 import { importTurns } from "../support/conversation.js";
-import { api, inBrowser, openPage, skipPage, until } from "../support/page.js";
+import { api, inBrowser, openPage, showSide, skipPage, until } from "../support/page.js";
 
 describe("the tools of the chat", { skip: skipPage }, () => {
   const here = inBrowser();
@@ -70,6 +70,7 @@ describe("the tools of the chat", { skip: skipPage }, () => {
     await importTurns(here.served.url, "Reptiles", [["Which is the largest?", "The saltwater crocodile, of course."]]);
     await api<Conversation>(here.served.url, "POST", "/ui/conversations", { title: "A Crocodile" });
     const { page, faults } = await openPage(here.browser, here.served.url);
+    await showSide(page);
     await page.fill("[aria-label='Search conversations']", "CROCODILE");
     await until(async () => (await page.locator(".row").count()) === 2);
     assert.deepEqual(await page.locator(".row-title").allInnerTexts(), ["A Crocodile", "Reptiles"]);

@@ -7,7 +7,7 @@ import { after, describe, it } from "node:test";
 import type { Locator, Page } from "playwright-core";
 import { loadAddon } from "../../src/native/addon.js";
 import type { Conversation } from "../../src/server/ui/wire.js";
-import { api, demoModel, inBrowser, openPage, serve, skipPage, until } from "../support/page.js";
+import { api, demoModel, inBrowser, openPage, serve, showSide, skipPage, until } from "../support/page.js";
 
 const skip =
   skipPage || (loadAddon() === undefined ? "the addon is not loaded: the machine view is NOT tested" : false);
@@ -107,10 +107,12 @@ describe("the machine on the page", { skip }, () => {
     const dark = await openPage(here.browser, here.served.url, { colorScheme: "dark" });
     const [white, black] = [await background(light.page), await background(dark.page)];
     assert.notEqual(white, black);
+    await showSide(dark.page);
     await dark.page.click("[aria-label='Theme of the system']");
     assert.equal(await background(dark.page), white);
     await dark.page.reload();
     assert.equal(await background(dark.page), white);
+    await showSide(dark.page);
     await dark.page.click("[aria-label='Light theme']");
     assert.equal(await background(dark.page), black);
     assert.deepEqual([...light.faults, ...dark.faults], []);
@@ -140,7 +142,8 @@ describe("the machine on the page", { skip }, () => {
 
   it("everything is reached by Tab, and the focus can be seen", async () => {
     const { page } = await openPage(here.browser, here.served.url);
-    await page.waitForSelector(".model-chip .state-dot.ready");
+    await page.waitForSelector(".model-chip .state-dot.ready", { state: "attached" });
+    await showSide(page);
     await page.evaluate("document.activeElement?.blur()");
     const reached = new Set<string>();
     for (let i = 0; i < 30; i++) {

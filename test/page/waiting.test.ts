@@ -7,7 +7,18 @@ import { after, before, describe, it } from "node:test";
 import type { Browser } from "playwright-core";
 import type { Conversation, ConversationSampling, Message } from "../../src/server/ui/wire.js";
 import { importTurns } from "../support/conversation.js";
-import { api, composer, launchBeside, openPage, type Served, say, serve, skipPage, until } from "../support/page.js";
+import {
+  api,
+  composer,
+  launchBeside,
+  openPage,
+  type Served,
+  say,
+  serve,
+  showSide,
+  skipPage,
+  until,
+} from "../support/page.js";
 
 const sampling: ConversationSampling = { seed: 7, temperature: 0.9 };
 
@@ -190,7 +201,7 @@ describe("waiting for a slow model", { skip: skipPage }, () => {
 
   it("a long draft has a price, amber when it does not fit", async () => {
     const { page, faults } = await openPage(browser, served.url);
-    await page.waitForSelector(".state-dot.ready");
+    await page.waitForSelector(".state-dot.ready", { state: "attached" });
     await page.fill(composer, "short");
     assert.equal(await page.locator(".price").count(), 0);
     await page.fill(composer, "And it came to pass. ".repeat(40));
@@ -208,16 +219,24 @@ describe("waiting for a slow model", { skip: skipPage }, () => {
   it("titles are renamed where they stand, also of a conversation that is not open", async () => {
     const { id } = await api<Conversation>(served.url, "POST", "/ui/conversations", { title: "Before" });
     const { page, faults } = await openPage(browser, served.url);
-    await page.dblclick(`.row a[href='#/c/${id}']`);
+    if (await page.locator(".side").isVisible()) await page.dblclick(`.row a[href='#/c/${id}']`);
+    else {
+      // Where the side goes with the first click there is the menu.
+      await showSide(page);
+      await page.hover(`.row:has(a[href='#/c/${id}'])`);
+      await page.click(`.row:has(a[href='#/c/${id}']) .row-more`);
+      await page.click(".menu :text('Rename')");
+    }
     await page.waitForSelector(".row.renaming input");
     await new Promise((resolve) => setTimeout(resolve, 300));
     await page.keyboard.type("Between");
     await page.keyboard.press("Enter");
     await page.waitForSelector(".row-title:text-is('Between')");
+    await page.goto(`${served.url}/#/c/${id}`);
     await page.click(".bar-title button");
     await page.keyboard.type("After");
     await page.keyboard.press("Enter");
-    await page.waitForSelector(".row-title:text-is('After')");
+    await page.waitForSelector(".row-title:text-is('After')", { state: "attached" });
     assert.equal((await read(served.url, id)).title, "After");
     assert.deepEqual(faults, []);
     await page.context().close();

@@ -76,10 +76,14 @@ export interface Opened {
   readonly faults: string[];
 }
 
+/** How pages are looked at unless a test says so: light or dark, wide or as narrow as a phone. */
+const [colorScheme, width] = (process.env.HUNDREDWEIGHT_PAGE ?? "light 1100").split(" ") as ["light" | "dark", string];
+const usual = { colorScheme, viewport: { width: Number(width), height: 720 } };
+
 export async function openPage(browser: Browser, url: string, options: BrowserContextOptions = {}): Promise<Opened> {
-  const context = await browser.newContext({ viewport: { width: 1100, height: 720 }, ...options });
+  const context = await browser.newContext({ ...usual, ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(60_000);
+  page.setDefaultTimeout(180_000);
   const faults: string[] = [];
   page.on("pageerror", (error) => faults.push(error.message));
   page.on("console", (message) => {
@@ -90,7 +94,7 @@ export async function openPage(browser: Browser, url: string, options: BrowserCo
 }
 
 /** The page's policy forbids what playwright's own waitForFunction does with a string. */
-export function until(holds: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
+export function until(holds: () => Promise<boolean>, timeoutMs = 180_000): Promise<void> {
   return patiently(holds, String(holds), { ms: timeoutMs, everyMs: 30 });
 }
 
@@ -112,6 +116,11 @@ export async function api<T>(url: string, method: string, path: string, body?: u
 
 /** The field in which a person writes. */
 export const composer = ".composer textarea";
+
+/** Opens the side where it lies behind a button, as on a phone. */
+export async function showSide(page: Page): Promise<void> {
+  if (!(await page.locator(".side").isVisible())) await page.click(".side-toggle");
+}
 
 /** Writes a message and sends it. */
 export async function say(page: Page, text: string): Promise<void> {

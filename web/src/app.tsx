@@ -44,8 +44,11 @@ export function App(): JSX.Element {
       if ((control && key === "k" && !event.shiftKey) || (key === "/" && !isWriting && !control)) {
         event.preventDefault();
         setSideOpen(true);
-        search.current?.focus();
-        search.current?.select();
+        // What is hidden takes no focus: on a narrow page the side is there once it is drawn.
+        queueMicrotask(() => {
+          search.current?.focus();
+          search.current?.select();
+        });
       } else if (control && event.shiftKey && key === "o") {
         event.preventDefault();
         go(paths.chat());
