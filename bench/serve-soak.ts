@@ -30,6 +30,11 @@ console.log(
     `${healthMs.max.toFixed(1)} ms of ${healthMs.count}`,
 );
 console.log(`the server's own loop was held up for ${report.loopMs.toFixed(1)} ms (p99)`);
+const { pausesMs } = report;
+console.log(
+  `its collections of garbage held it ${pausesMs.length} times, for ${pausesMs.reduce((sum, ms) => sum + ms, 0).toFixed(0)} ` +
+    `ms in all, ${pausesMs.filter((ms) => ms > 15).length} times for more than 15 ms, at most ${(pausesMs.at(-1) ?? 0).toFixed(1)}`,
+);
 const grown = after.anonymous / before.anonymous - 1;
 console.log(
   `memory of the server's process after warm-up ${mb(before.anonymous)} MB (heap ${mb(before.heapUsed)}), at the end ` +

@@ -1,4 +1,5 @@
 /** The server of a soak as a process of its own: says where it listens, and what memory it holds when asked. */
+import { constants, PerformanceObserver } from "node:perf_hooks";
 import { holdYoungGeneration } from "../../src/process/own-memory.js";
 import type { FakeJob } from "./fake-engine.js";
 import type { MemoryUse } from "./soak-memory.js";
@@ -25,6 +26,15 @@ function play(job: FakeJob): void {
   step();
 }
 
+/** Milliseconds of the collections that V8 began by itself, since they were last asked for. */
+let pauses: number[] = [];
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) {
+    const { flags } = (entry as typeof entry & { readonly detail: { readonly flags: number } }).detail;
+    if (flags !== constants.NODE_PERFORMANCE_GC_FLAGS_FORCED) pauses.push(entry.duration);
+  }
+}).observe({ entryTypes: ["gc"] });
+
 function memory(): MemoryUse {
   const { rss, heapUsed } = process.memoryUsage();
   return { rss, heapUsed, anonymous: anonymousBytes(process.pid) ?? rss };
@@ -44,7 +54,8 @@ process.once("disconnect", abandoned);
 process.on("message", (message) => {
   if (message === "memory" || message === "collected memory") {
     if (message === "collected memory") for (let i = 0; i < 2; i++) (globalThis as { gc?: () => void }).gc?.();
-    process.send?.({ memory: memory(), open: server.context.gate.count });
+    process.send?.({ memory: memory(), open: server.context.gate.count, pauses });
+    pauses = [];
   } else {
     process.off("disconnect", abandoned);
     void server.stop().then(() => process.disconnect());

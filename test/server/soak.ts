@@ -45,6 +45,8 @@ export interface SoakReport {
   readonly seconds: number;
   /** 99th percentile of the delay of the server's event loop: what is not the machine's business of others. */
   readonly loopMs: number;
+  /** Collections of garbage by the server while requests ran: each holds its loop. Shortest first. */
+  readonly pausesMs: readonly number[];
 }
 
 type Kind = keyof typeof weights;
@@ -92,12 +94,14 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
       child.once("exit", () => reject(new Error(died)));
     });
   const { url } = await message<{ url: string }>();
+  const pausesMs: number[] = [];
   const memory = async (): Promise<MemoryUse> => {
     await new Promise((resolve) => setTimeout(resolve, options.restMs));
     for (;;) {
-      const answer = message<{ memory: MemoryUse; open: number }>();
+      const answer = message<{ memory: MemoryUse; open: number; pauses: number[] }>();
       child.send(options.restMs < ownCollectionsMs ? "collected memory" : "memory");
-      const { memory, open } = await answer;
+      const { memory, open, pauses } = await answer;
+      pausesMs.push(...pauses);
       if (open === 0) return memory;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
@@ -107,6 +111,7 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
   try {
     await run.many(options.warmup);
     const before = await memory();
+    pausesMs.length = 0;
     const engineBefore = engineMemory();
     const probe = new Worker(healthProbe, { eval: true, workerData: url });
     await loopDelay(url);
@@ -130,7 +135,9 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
     const at = (share: number): number => times[Math.min(times.length - 1, Math.floor(share * times.length))]!;
     const healthMs = { count: times.length, p50: at(0.5), p99: at(0.99), max: times.at(-1)! };
     const { outcomes, faults } = run;
-    return { outcomes, faults, healthMs, before, after, engineBefore, engineAfter, maxAnonymous, seconds, loopMs };
+    pausesMs.sort((a, b) => a - b);
+    const memories = { before, after, engineBefore, engineAfter, maxAnonymous };
+    return { outcomes, faults, healthMs, ...memories, seconds, loopMs, pausesMs };
   } finally {
     if (died === undefined) {
       child.send("stop");
