@@ -31,9 +31,11 @@ console.log(
 );
 console.log(`the server's own loop was held up for ${report.loopMs.toFixed(1)} ms (p99)`);
 const { pausesMs } = report;
+const long = pausesMs.filter((ms) => ms > 15).length;
+const heldMs = pausesMs.reduce((sum, ms) => sum + ms, 0);
 console.log(
-  `its collections of garbage held it ${pausesMs.length} times, for ${pausesMs.reduce((sum, ms) => sum + ms, 0).toFixed(0)} ` +
-    `ms in all, ${pausesMs.filter((ms) => ms > 15).length} times for more than 15 ms, at most ${(pausesMs.at(-1) ?? 0).toFixed(1)}`,
+  `its collections of garbage held it ${pausesMs.length} times, for ${heldMs.toFixed(0)} ms in all, ${long} times for ` +
+    `more than 15 ms, at most ${(pausesMs.at(-1) ?? 0).toFixed(1)}`,
 );
 const grown = after.anonymous / before.anonymous - 1;
 console.log(
