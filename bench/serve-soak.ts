@@ -34,7 +34,7 @@ const { pausesMs } = report;
 const long = pausesMs.filter((ms) => ms > 15).length;
 const heldMs = pausesMs.reduce((sum, ms) => sum + ms, 0);
 console.log(
-  `its collections of garbage held it ${pausesMs.length} times, for ${heldMs.toFixed(0)} ms in all, ${long} times for ` +
+  `collections of garbage held it ${pausesMs.length} times, for ${heldMs.toFixed(0)} ms in all, ${long} times for ` +
     `more than 15 ms, at most ${(pausesMs.at(-1) ?? 0).toFixed(1)}`,
 );
 const grown = after.anonymous / before.anonymous - 1;
