@@ -44,7 +44,9 @@ function caseOf(arch: string, variant: string, number: number): Case {
   };
   const kvType = below(2) === 0 ? "f16" : kvCacheTypes[below(kvCacheTypes.length)]!;
   const model = { arch, variant, dims: 64, types: {}, seed } as const;
-  return { seed: seed * 1000 + number, model, kvType, prompts, shared, ways: [way] };
+  // Who comes, pauses and is guessed for follows from it: another one for each family.
+  const own = guessingFamilies.findIndex(([name]) => name === arch);
+  return { seed: seed * 1000 + number * guessingFamilies.length + own, model, kvType, prompts, shared, ways: [way] };
 }
 
 /** Blocks that fail are left out with a warning: answers are right then too, and nothing was tried. */
@@ -71,7 +73,9 @@ test("the tokens of an answer are the same with blocks that guess ahead of it", 
       guesses += ofBlocks;
     }
   t.diagnostic(`${answers} answers compared, ${guesses} guesses of blocks`);
-  assert.ok(guesses > tried.length * cases * 4, "hardly any guesses");
+  // Look-ups come first where there is a prediction, and what is guessed by `auto` depends on the time it takes.
+  assert.deepEqual(warnings, []);
+  assert.ok(guesses > tried.length * cases, "hardly any guesses");
   assert.deepEqual(warnings, []);
 });
 
