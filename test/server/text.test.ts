@@ -371,13 +371,13 @@ describe("descriptions", () => {
     const lines = (await answer.text()).trimEnd().split("\n");
     const typed = new Set<string>();
     for (const line of lines) {
-      const comment = /^# (HELP|TYPE) ([a-z_0-9]+) (.+)$/.exec(line);
+      const comment = /^# (HELP|TYPE) ([a-z_0-9:]+) (.+)$/.exec(line);
       if (comment) {
         if (comment[1] === "TYPE") typed.add(comment[2]!);
         continue;
       }
       const sample =
-        /^([a-z_0-9]+?)(_bucket|_sum|_count)?(\{[a-z_]+="[^"\n]*"(,[a-z_]+="[^"\n]*")*\})? (-?[0-9.e+-]+|\+Inf|NaN)$/.exec(
+        /^([a-z_0-9:]+?)(_bucket|_sum|_count)?(\{[a-z_]+="[^"\n]*"(,[a-z_]+="[^"\n]*")*\})? (-?[0-9.e+-]+|\+Inf|NaN)$/.exec(
           line,
         );
       assert.ok(sample, line);
