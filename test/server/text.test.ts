@@ -377,7 +377,7 @@ describe("descriptions", () => {
         continue;
       }
       const sample =
-        /^([a-z_0-9:]+?)(_bucket|_sum|_count)?(\{[a-z_]+="[^"\n]*"(,[a-z_]+="[^"\n]*")*\})? (-?[0-9.e+-]+|\+Inf|NaN)$/.exec(
+        /^([\w:]+?)(_bucket|_sum|_count)?(\{[a-z_]+="[^"\n]*"(,[a-z_]+="[^"\n]*")*\})? (-?[0-9.e+-]+|\+Inf|NaN)$/.exec(
           line,
         );
       assert.ok(sample, line);
