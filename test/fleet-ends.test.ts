@@ -96,9 +96,17 @@ test("a machine whose queue is away ends at once, with answers in hand after its
   const { queue } = await submitTo(url, batch);
   const answered = queue.answerAll(batch.batch).catch(() => {});
   let begun = false;
-  const busy = new WaitingEngine(1, 100, () => {
-    begun = true;
+  let answer = (): void => {};
+  const asked = new Promise<void>((resolve) => {
+    answer = resolve;
   });
+  const busy = new (class extends WaitingEngine {
+    override async answer(...line: Parameters<WaitingEngine["answer"]>): ReturnType<WaitingEngine["answer"]> {
+      begun = true;
+      await asked;
+      return super.answer(...line);
+    }
+  })(1, 1);
   const holding = await workerOn(url, () => busy, { drainMs: 2500 });
   await until(() => begun, "the line to begin");
   // The only line is another's.
@@ -110,6 +118,7 @@ test("a machine whose queue is away ends at once, with answers in hand after its
   const empty = await workerOn(url, spare, { drainMs: 60_000 });
   await until(() => opened, "the model to be opened");
   await service.stop();
+  answer();
   const since = performance.now();
   for (const worker of [unasked, empty, holding]) worker.stop();
   const nothing = { lines: 0, tokens: 0 };
