@@ -129,8 +129,9 @@ export const commands: readonly CommandEntry[] = [
     usage: "prune [options] <in> <out>",
     summary:
       "Write a GGUF model without the layers that change least of what goes through them (block influence), " +
-      "without the experts that add least to their layer (REAP), or without channels of feed-forward nets, as " +
-      "llama.cpp loads it. The file is smaller and much worse: compare it with `quality`.",
+      "without the experts that add least to their layer (REAP), without channels of feed-forward nets, or " +
+      "without heads of keys and values, as llama.cpp loads it. The file is smaller and much worse: compare it " +
+      "with `quality`.",
     load: () => import("./prune.js"),
   },
   {
