@@ -13,17 +13,24 @@ import { tell } from "./wanted.js";
 const name = "hundredweight";
 const askEveryMs = 3000;
 
+/** The answer that is being written in the open conversation. */
+function ownAnswer(): string | undefined {
+  const { conversation } = opened.value;
+  if (conversation === undefined) return undefined;
+  return branchTo(conversation.messages, conversation.leaf).find(({ state }) => state === "running")?.id;
+}
+
 /** The title that the open conversation gives. */
 function ownTitle(): string {
   const { conversation, progress } = opened.value;
+  const running = ownAnswer();
   if (conversation === undefined) return name;
-  const running = branchTo(conversation.messages, conversation.leaf).find(({ state }) => state === "running");
-  return running === undefined ? conversation.title : `${shortProgress(progress[running.id])} · ${conversation.title}`;
+  return running === undefined ? conversation.title : `${shortProgress(progress[running])} · ${conversation.title}`;
 }
 
 let timer: ReturnType<typeof setInterval> | undefined;
 /** Answers that ran when it was last asked, by message. */
-let before = new Map<string, QueueRow>();
+let before = new Map<string, Pick<QueueRow, "title" | "conversation">>();
 
 async function look(): Promise<void> {
   const rows = await request<readonly QueueRow[]>("GET", "/ui/queue").catch(() => undefined);
@@ -40,7 +47,14 @@ async function look(): Promise<void> {
 function onVisibility(): void {
   clearInterval(timer);
   timer = undefined;
-  before = new Map();
+  // What ends before the first look is told too.
+  const { conversation } = opened.value;
+  const own = ownAnswer();
+  before = new Map(
+    conversation === undefined || own === undefined
+      ? []
+      : [[own, { title: conversation.title, conversation: conversation.id }]],
+  );
   if (!document.hidden) {
     document.title = ownTitle();
     return;
