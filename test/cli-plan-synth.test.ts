@@ -33,6 +33,12 @@ test("synth writes what plan, tokenize and logits read", async () => {
   const document = JSON.parse(plan.out);
   assert.equal(document.strategy, "resident");
   assert.equal(document.contextTokens, 1024);
+  const { passes, texts } = document.predictedDrafts;
+  assert.equal(passes[0].seconds, document.predictedSecondsPerToken);
+  assert.deepEqual(
+    texts.map((kind: { text: string }) => kind.text),
+    ["edit", "talk", "code"],
+  );
   const purposes = [
     "pinned",
     "adapter",
@@ -80,6 +86,8 @@ test("plan without a file: table, advice, too little memory", async () => {
     /^budget +16\.0 GiB +works from \d/m,
     /^ {2}expert slots +\d/m,
     /^decode +\d/m,
+    /^ {2}a file edited +\d+ ms +97 % of drafts right: \d+\.\d tokens in \d+ rows$/m,
+    /^ {2}a pass of 2 +\d.* rows; 4: \d/m,
     /^advice: `--memory \d+(\.\d)?GiB`/m,
     /^about [\d.]+ tokens\/s: a 300-token answer takes \d+ (s|min)[^\n]*\n$/m,
   ])

@@ -85,6 +85,18 @@ test("run --json: exactly the fields of the contract, consistent with each other
   }
 });
 
+test("run tells guesses by their source, in the document and at the end", async () => {
+  const args = ["run", model, "one two three one two three", ...greedy, "-n", "60", "--draft", "4"];
+  const { drafts, ledger } = JSON.parse((await runCli([...args, "--json"])).out);
+  const sum = (name: string) => ledger.reduce((all: number, entry: Record<string, number>) => all + entry[name]!, 0);
+  assert.deepEqual(Object.keys(drafts), ["lookup"]);
+  assert.ok(drafts.lookup.tried > 0);
+  assert.deepEqual(drafts.lookup, { tried: sum("drafts"), right: sum("acceptedDrafts") });
+  const told = (await runCli([...args, "--progress"])).err;
+  const { tried, right } = drafts.lookup;
+  assert.ok(told.includes(`\n[drafts: ${right} of ${tried} right from the text]\n`), told);
+});
+
 test("run: the text is stdout; the seed repeats it, also in another process and chunking", async () => {
   const args = ["run", model, "one two three", "--raw", "--temperature", "1.2", "--seed", "7", "-n", "20"];
   const first = await runCli(args);

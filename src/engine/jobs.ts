@@ -11,11 +11,11 @@ import type { Violation } from "../sampling/constraint/json/validate.js";
 import type { Constraint } from "../sampling/constraint/source.js";
 import type { TokenLogprobs } from "../sampling/logprobs.js";
 import type { LiveDiskStatus } from "../weights/live-disk.js";
-import type { DraftCounts, DraftMode } from "./drafts/drafter.js";
+import type { DraftCount, DraftCounts, DraftMode } from "./drafts/drafter.js";
 import type { ThinkingLimit } from "./thinking-budget.js";
 import type { Roll, WhenFull } from "./when-full.js";
 
-export type { DraftCounts, DraftMode, ProfileReport, SamplerState, TokenLogprobs, WhenFull };
+export type { DraftCount, DraftCounts, DraftMode, ProfileReport, SamplerState, TokenLogprobs, WhenFull };
 
 export type Prompt =
   | { readonly kind: "text"; readonly text: string; readonly addSpecial?: boolean; readonly parseSpecial?: boolean }

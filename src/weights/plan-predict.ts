@@ -56,7 +56,7 @@ export interface PredictionInput {
  * small as an expert's and threads meet after each few of them. Fitted to the pairs of docs/benchmarks.md.
  */
 const kernelShare = 0.93;
-const expertShare = 0.6;
+export const expertShare = 0.6;
 /** A layer's last miss is computed, the next layer's reads come up to speed: what reading ahead does not hide. */
 const expertLayerSeconds = 400e-6;
 /** Calls, synchronisation of threads, norms: per layer of a pass. */
@@ -125,9 +125,15 @@ export function predict(input: PredictionInput): Prediction {
     coldSecondsPerToken: slotBytes === 0 ? secondsPerToken : coldSecondsPerToken,
     settledAfterSeconds: slotBytes === 0 ? 0 : slotBytes / expertRate(input, usualDepth),
     firstPassSeconds: Math.max(secondsPerToken, (readSeconds - idle) * slower + idle),
-    ...prefill(input, passBytes, trunkRate),
+    ...prefill(input, passBytes),
   };
 }
+
+/** The part of a plan that says which weights a pass of several rows reads. */
+type WeightsInput = Pick<
+  PredictionInput,
+  "model" | "machine" | "ring" | "trunkStreamedBytes" | "slotClasses" | "expertsResident"
+>;
 
 /** Seconds by which reading a byte delays products that run on all processors; with one to spare it delays nothing. */
 export function readerShare({ diskProcessorSecondsPerByte = 0, threads }: MachineProfile): number {
@@ -135,7 +141,7 @@ export function readerShare({ diskProcessorSecondsPerByte = 0, threads }: Machin
 }
 
 /** Matrices of experts are read whole. */
-function expertRate({ model, machine }: PredictionInput, depth: number): number {
+function expertRate({ model, machine }: Pick<PredictionInput, "model" | "machine">, depth: number): number {
   return diskRate(machine, Math.max(1, expertMatrixBytes(model)), depth);
 }
 
@@ -146,7 +152,7 @@ function expertMatrixBytes({ passLayers }: PlanModel): number {
 }
 
 /** Expert bytes read from disk: by a pass of one row, and by one that chooses every expert. */
-function missedBytes({ model, slotClasses, expertsResident }: PredictionInput): { oneRow: number; all: number } {
+function missedBytes({ model, slotClasses, expertsResident }: WeightsInput): { oneRow: number; all: number } {
   if (expertsResident) return { oneRow: 0, all: 0 };
   let [oneRow, all] = [0, 0];
   for (const { layer, experts, bytesPerExpert } of model.passLayers) {
@@ -158,8 +164,17 @@ function missedBytes({ model, slotClasses, expertsResident }: PredictionInput): 
   return { oneRow, all };
 }
 
-function prefill(input: PredictionInput, passBytes: number, trunkRate: number) {
-  const { model, machine, ring, maxRows, sequences, trunkStreamedBytes } = input;
+/** Seconds of a pass of several rows: arithmetic, that or reading memory, and reading the disk. */
+interface RowTimes {
+  readonly work: number;
+  readonly compute: number;
+  readonly disk: number;
+}
+
+/** @param unpackRows rows' worth of work that unpacking the weights costs */
+export function rowTimes(input: WeightsInput, passBytes: number, unpackRows: number): (rows: number) => RowTimes {
+  const { model, machine, ring, trunkStreamedBytes } = input;
+  const trunkRate = diskRate(machine, Math.max(1, ring.slotBytes), Math.max(1, ring.depth));
   // Misses of many rows pass through the ring's memory: as many at once as it holds beside the one that is used.
   const staged = Math.floor(ring.bytes / Math.max(1, expertMatrixBytes(model))) - 1;
   const missRate = expertRate(input, Math.max(1, Math.min(usualDepth, staged)));
@@ -167,13 +182,20 @@ function prefill(input: PredictionInput, passBytes: number, trunkRate: number) {
   const missing = missedBytes(input).all;
   const chosenShare = model.passLayers.length === 0 ? 0 : model.topK / model.passLayers[0]!.experts;
   const readSeconds = passBytes / (kernelShare * machine.memoryReadBytesPerSecond);
-  const timesOf = (rows: number) => {
+  return (rows) => {
     // Few rows are that many matrix-vector products; kernels of many rows unpack weights once, at a cost of some rows.
     const gemm = (2 * parameters * (rows + unpackRows)) / machine.gemmOpsPerSecond;
     const work = Math.min(rows * readSeconds, gemm);
     const disk = trunkStreamedBytes / trunkRate + (missing * (1 - (1 - chosenShare) ** rows)) / missRate;
     return { work, compute: Math.max(readSeconds, work), disk };
   };
+}
+
+function prefill(input: PredictionInput, passBytes: number) {
+  const { machine, maxRows, sequences, trunkStreamedBytes } = input;
+  const missing = missedBytes(input).all;
+  const readSeconds = passBytes / (kernelShare * machine.memoryReadBytesPerSecond);
+  const timesOf = rowTimes(input, passBytes, unpackRows);
   const secondsOf = (rows: number) => Math.max(timesOf(rows).compute, timesOf(rows).disk);
   let rows = maxRows;
   if (trunkStreamedBytes + missing > 0) {

@@ -177,11 +177,16 @@ describe("waiting for a slow model", { skip: skipPage }, () => {
       [
         "new question",
         "new answer",
-        { stats: { ...stats, promptTokens: 320, generatedTokens: 192 }, state: "length", cut: "context" },
+        {
+          stats: { ...stats, promptTokens: 320, generatedTokens: 192, drafts: { lookup: { tried: 1500, right: 120 } } },
+          state: "length",
+          cut: "context",
+        },
       ],
     ]);
     await page.goto(`${slow.url}/#/c/${full}`);
     await page.waitForSelector(".outcome:has-text('stopped: the context is full')");
+    await page.waitForSelector(".outcome:has-text('120 of 1,500 guesses right from the text')");
     await page.waitForSelector(".lines:has-text('No token is left of 512.')");
     assert.equal(await page.locator(":text-is('Continue')").count(), 0);
     await page.click(":text-is('Leave out the oldest messages')");

@@ -4,6 +4,7 @@ import { before, describe, it } from "node:test";
 import OpenAI from "openai";
 import { zodResponseFormat } from "openai/helpers/zod";
 import { z } from "zod";
+import type { DraftCounts } from "../../src/link/protocol.js";
 import type { RunningServer } from "../../src/server/index.js";
 import * as shapes from "./shapes.js";
 import { chatModel, needsThreads, serveForTests, until } from "./support.js";
@@ -59,8 +60,16 @@ describe("npm openai", { skip: needsThreads }, () => {
         const { choices, usage } = shapes.chatCompletion.parse(guessed);
         assert.equal(choices[0]!.message.content, text);
         assert.ok(usage.completion_tokens_details.accepted_prediction_tokens > 12, JSON.stringify(usage));
-        const { timings } = guessed as unknown as { timings: { draft_n: number; draft_n_accepted: number } };
+        const { timings } = guessed as unknown as {
+          timings: { draft_n: number; draft_n_accepted: number; drafts: DraftCounts };
+        };
         assert.ok(timings.draft_n >= timings.draft_n_accepted && timings.draft_n_accepted > 12);
+        const bySource = Object.values(timings.drafts);
+        assert.equal(timings.drafts.prediction!.right, usage.completion_tokens_details.accepted_prediction_tokens);
+        assert.equal(
+          bySource.reduce((sum, { right }) => sum + right, 0),
+          timings.draft_n_accepted,
+        );
       }
       const metrics = await (await fetch(`${drafting.url}/metrics`)).text();
       assert.match(metrics, /hundredweight_accepted_draft_tokens_total\{source="prediction"\} [1-9]/);

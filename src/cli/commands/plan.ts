@@ -21,6 +21,7 @@ import { memoryLimit, overCeiling } from "../../weights/memory-limit.js";
 import { type Plan, Planner, type PlanOptions } from "../../weights/plan.js";
 import { advise } from "../../weights/plan-advice.js";
 import { defaultContextTokens } from "../../weights/plan-defaults.js";
+import { predictDrafts } from "../../weights/plan-drafts.js";
 import { knownMachine, type ProbedMachine, probeAllowed } from "../../weights/probe.js";
 import { type HardwareProfile, parseProfile, profileExamples } from "../../weights/profiles.js";
 import { openResidency } from "../../weights/residency.js";
@@ -134,8 +135,11 @@ export function register(program: Command): void {
       if (flags.json) {
         const advice = plan === undefined ? [] : advise(description, machine, options, plan);
         const io = plan && ioOf(plan);
+        const { program } = description;
+        const drafts =
+          plan && program.outputs.logits !== undefined ? predictDrafts(planner.model, machine, plan) : undefined;
         printJson({
-          ...planDocument(plan, budgetBytes, minimumBudgetBytes, advice),
+          ...planDocument(plan, budgetBytes, minimumBudgetBytes, advice, drafts),
           ...(io && { io }),
           ...(onPaper && { profile: onPaper }),
           machine,

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { HundredweightError } from "../../errors.js";
 import type { Generation, GenerationResult } from "../../library/generation.js";
 import type { ChatOptions, Model } from "../../library/model.js";
-import type { LedgerEntry, ResidencyInfo } from "../../link/protocol.js";
+import type { DraftCount, DraftCounts, LedgerEntry, ResidencyInfo } from "../../link/protocol.js";
 import { mark } from "../../process/marks.js";
 import { runTarget } from "../../store/model-word.js";
 import { ChatSession } from "../chat/chat-session.js";
@@ -185,6 +185,7 @@ export function runDocument(result: GenerationResult, loadMs: number, memory: Me
     tokens: result.tokens,
     finishReason: result.finishReason,
     timings: { loadMs, ...result.timings },
+    ...(result.drafts !== undefined && { drafts: result.drafts }),
     memory,
     ledger: result.ledger,
   };
@@ -197,8 +198,25 @@ export function footer(result: GenerationResult, { strategy, io }: ResidencyInfo
     `[prompt ${result.promptTokens.length} tokens, ${prefillTps.toFixed(1)}/s; ` +
       `answer ${result.tokens.length} tokens, ${decodeTps.toFixed(1)}/s; ${result.finishReason}; seed ` +
       `${result.seed}; weights ${strategy}, ${io}]\n` +
+      draftLine(result.drafts) +
       streamingLine(result.ledger),
   );
+}
+
+const guessers: { readonly [source in keyof DraftCounts]-?: string } = {
+  forced: "by the constraint",
+  prediction: "predicted",
+  lookup: "from the text",
+  model: "by the small model",
+  mtp: "by blocks of the file",
+};
+
+/** The guesses that were evaluated, by their source; empty when there were none. */
+export function draftLine(drafts: DraftCounts = {}): string {
+  const told = (Object.entries(drafts) as [keyof DraftCounts, DraftCount][]).map(
+    ([source, { tried, right }]) => `${right} of ${tried} right ${guessers[source]}`,
+  );
+  return told.length === 0 ? "" : `[drafts: ${told.join(", ")}]\n`;
 }
 
 /** The cost of streamed weights for a pass of the answer; empty when nothing came from the disk. */

@@ -3,6 +3,7 @@ import { chatTemplates } from "../../chat/template-source.js";
 import { planOptions } from "../../engine/resources.js";
 import type { Checkpoint } from "../../formats/types.js";
 import type { Plan, Planner } from "../../weights/plan.js";
+import { type DraftedText, type DraftPrediction, predictDrafts } from "../../weights/plan-drafts.js";
 import { textProcessBytes } from "../../weights/plan-fixed.js";
 import type { Residency } from "../../weights/residency.js";
 import { type Colour, coloured } from "../terminal/colour.js";
@@ -27,6 +28,7 @@ export function planDocument(
   budgetBytes: number,
   minimumBudgetBytes: number,
   advice: readonly string[],
+  drafts?: DraftPrediction,
 ) {
   if (plan === undefined) return { fits: false, budgetBytes, minimumBudgetBytes, advice };
   const { bytes, prediction } = plan;
@@ -58,6 +60,7 @@ export function planDocument(
     predictedFirstPassSeconds: prediction.firstPassSeconds,
     predictedComputeSeconds: prediction.computeSeconds,
     predictedPrefillTokensPerSecond: prediction.prefillTokensPerSecond,
+    ...(drafts !== undefined && { predictedDrafts: drafts }),
     minimumBudgetBytes,
     notes: plan.notes,
     advice,
@@ -142,6 +145,12 @@ export function planTable(
       `${seconds(p.coldSecondsPerToken)}`,
       `a token; slots fill by themselves within ${seconds(p.settledAfterSeconds)} of a disk that does nothing else`,
     );
+  if (model.description.program.outputs.logits !== undefined) {
+    const { passes, texts } = predictDrafts(model, machine, plan);
+    for (const kind of texts) row(`  ${textNames[kind.text]}`, seconds(kind.secondsPerToken), draftRemark(kind));
+    const told = passes.slice(2).map((pass) => `${pass.rows}: ${seconds(pass.seconds)}`);
+    if (passes[1] !== undefined) row("  a pass of 2", seconds(passes[1].seconds), `rows; ${told.join(", ")}`);
+  }
   row("prefill", `${p.prefillTokensPerSecond.toFixed(1)} /s`, `in chunks of ${p.chunkRows} tokens`);
   row("disk", gbs(machine.diskReadBytesPerSecond), sources.disk);
   row("memory", gbs(machine.memoryReadBytesPerSecond), `${sources.memory}, ${machine.threads} threads`);
@@ -164,6 +173,14 @@ export function planTable(
   for (const line of advice) say("advice", line, "cyan");
   lines.push(wrap(answerTime(p.secondsPerToken), edge));
   return `${lines.join("\n")}\n`;
+}
+
+const textNames = { edit: "a file edited", talk: "a talk", code: "new code" } as const;
+
+/** Says what drafts would do; without them every kind of text takes as long. */
+function draftRemark({ odds, rows, tokensPerPass }: DraftedText): string {
+  const right = `${Math.round(100 * odds)} % of drafts right: `;
+  return right + (rows === 1 ? "none pays" : `${tokensPerPass.toFixed(1)} tokens in ${rows} rows`);
 }
 
 /** Tokens of an answer that people can imagine: a page. */

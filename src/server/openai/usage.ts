@@ -60,12 +60,13 @@ export function timingsOf(outcomes: readonly ChoiceOutcome[]): object {
   return { timings: { ...made, ...(drafts !== undefined && draftTimings(drafts)) } };
 }
 
-/** Guesses of all kinds together, in llama.cpp's words. */
+/** Guesses of all kinds together, in llama.cpp's words, and by their source. */
 function draftTimings(drafts: DraftCounts): object {
   const counts = Object.values(drafts);
   return {
     draft_n: counts.reduce((sum, { tried }) => sum + tried, 0),
     draft_n_accepted: counts.reduce((sum, { right }) => sum + right, 0),
+    drafts,
   };
 }
 

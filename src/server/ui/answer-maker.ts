@@ -103,11 +103,11 @@ export class ModelAnswerMaker implements AnswerMaker {
     const release = cancelOn(job, [signal, this.#context.ending]);
     let whole = false;
     try {
-      const { finishReason, reusedTokens, prefillMs, decodeMs } = await job.result;
+      const { finishReason, reusedTokens, prefillMs, decodeMs, drafts } = await job.result;
       const { generated: generatedTokens } = fold;
       whole = true;
       const stats = { promptTokens: tokens.length, cachedTokens: reusedTokens, generatedTokens, prefillMs, decodeMs };
-      return { finishReason, stats };
+      return { finishReason, stats: { ...stats, ...(drafts !== undefined && { drafts }) } };
     } finally {
       if (reader !== undefined) events.text(heard(reader.end()));
       void kept?.ended([whole]);

@@ -273,20 +273,23 @@ test("a cut answer goes on with its tokens and its random numbers, in the same m
   maker.events.started(7, undefined);
   maker.events.resumed("w1 w2 ");
   maker.events.token("w3", 3, sampler(3));
-  maker.finish({ finishReason: "length", stats: { ...stats, generatedTokens: 3 } });
+  const drafts = { lookup: { tried: 4, right: 3 }, forced: { tried: 1, right: 1 } };
+  maker.finish({ finishReason: "length", stats: { ...stats, generatedTokens: 3, drafts } });
   await answers.drain();
   const cut = await read();
   assertHas(cut, { id: message, state: "length", cut: 5, content: "w1 w2 w3" });
   assert.deepEqual(cut.resume, { tokens: [1, 2, 3], random: [3, 2, 3, 4] });
   assert.equal(cut.stats!.generatedTokens, 5);
+  assert.deepEqual(cut.stats!.drafts, drafts);
 
   // As many again; and where it ends by itself nothing is kept to go on with.
   await answers.goOn(id, message);
   assert.equal(maker.requests.at(-1)!.sampling.maxTokens, 5);
   maker.events.token(".", 4, sampler(4));
-  maker.finish();
+  maker.finish({ finishReason: "stop", stats: { ...stats, drafts: { lookup: { tried: 2, right: 0 } } } });
   await answers.drain();
   assert.ok(!("resume" in (await read())));
+  assert.deepEqual((await read()).stats!.drafts, { ...drafts, lookup: { tried: 6, right: 3 } });
   assertHas(await read(), { state: "stop", content: "w1 w2 w3." });
   await assert.rejects(answers.goOn(id, message), { code: "OPTION_INVALID" });
 });

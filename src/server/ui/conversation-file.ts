@@ -96,6 +96,14 @@ const resumeSchema = z.object({
   random: z.tuple([word, word, word, word]).readonly(),
   mirostat: z.number().exactOptional(),
 });
+const draftSchema = z.object({ tried: count, right: count }).exactOptional();
+const draftsSchema = z.object({
+  forced: draftSchema,
+  prediction: draftSchema,
+  lookup: draftSchema,
+  model: draftSchema,
+  mtp: draftSchema,
+});
 const messageSchema = z.object({
   id,
   parent: id.nullable(),
@@ -112,6 +120,7 @@ const messageSchema = z.object({
       generatedTokens: count,
       prefillMs: z.number().min(0),
       decodeMs: z.number().min(0),
+      drafts: draftsSchema.exactOptional(),
     })
     .exactOptional(),
   cut: z.union([z.literal("context"), z.number().int().min(1).max(mostTokens)]).exactOptional(),

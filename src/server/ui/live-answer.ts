@@ -2,7 +2,7 @@
 import type { SamplerState } from "../../link/protocol.js";
 import type { MakerEvents } from "./answer-maker-types.js";
 import { limits, type StoredMessage, shownMessage } from "./conversation-file.js";
-import type { AnswerProgress, AnswerStats, ConversationEvent } from "./wire.js";
+import type { AnswerProgress, AnswerStats, ConversationEvent, DraftStat, DraftStats } from "./wire.js";
 
 const tellProgressEveryMs = 250;
 /** Tokens per second over this long. */
@@ -155,5 +155,15 @@ function joined(before: AnswerStats | undefined, now: AnswerStats): AnswerStats 
     generatedTokens: before.generatedTokens + now.generatedTokens,
     prefillMs: before.prefillMs + now.prefillMs,
     decodeMs: before.decodeMs + now.decodeMs,
+    ...joinedDrafts(before.drafts, now.drafts),
   };
+}
+
+function joinedDrafts(before: DraftStats = {}, now: DraftStats = {}): Pick<AnswerStats, "drafts"> {
+  const drafts: { -readonly [source in keyof DraftStats]: DraftStats[source] } = { ...before };
+  for (const [source, { tried, right }] of Object.entries(now) as [keyof DraftStats, DraftStat][]) {
+    const old = drafts[source] ?? { tried: 0, right: 0 };
+    drafts[source] = { tried: old.tried + tried, right: old.right + right };
+  }
+  return Object.keys(drafts).length > 0 ? { drafts } : {};
 }

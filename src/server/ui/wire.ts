@@ -53,7 +53,18 @@ export interface AnswerStats {
   readonly generatedTokens: number;
   readonly prefillMs: number;
   readonly decodeMs: number;
+  /** Guesses of next tokens that were evaluated, by their source; absent: there were none. */
+  readonly drafts?: DraftStats;
 }
+
+/** Guesses that were evaluated, and how many of them were right. */
+export interface DraftStat {
+  readonly tried: number;
+  readonly right: number;
+}
+
+/** By the constraint, what the caller expects, the text so far, a small model, blocks of the file. */
+export type DraftStats = Readonly<Partial<Record<"forced" | "prediction" | "lookup" | "model" | "mtp", DraftStat>>>;
 
 /** `interrupted`: the server ended while it ran. */
 export type AnswerState = "running" | "stop" | "length" | "stopped" | "failed" | "interrupted";

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { splitCalls } from "../../../src/chat/call-text.js";
 import { splitThinking } from "../../../src/chat/thinking-text.js";
-import type { AnswerProgress, AnswerStats, Message } from "../../../src/server/ui/wire.js";
+import type { AnswerProgress, AnswerStats, DraftStat, DraftStats, Message } from "../../../src/server/ui/wire.js";
 import { feed } from "../feed.js";
 import { clock, count, figures, percent, plural } from "../format.js";
 import { IconButton } from "../icons.js";
@@ -229,7 +229,24 @@ function statsOf(stats: AnswerStats): string[] {
     clock((prefillMs + decodeMs) / 1000),
     plural(generatedTokens, "token") + (rate === undefined ? "" : ` at ${figures(rate)}/s`),
     `prompt ${count(promptTokens)} in ${clock(prefillMs / 1000)}${cached}`,
+    ...guessesOf(stats.drafts),
   ];
+}
+
+const guessers: { readonly [source in keyof DraftStats]-?: string } = {
+  forced: "by the form",
+  prediction: "predicted",
+  lookup: "from the text",
+  model: "by the small model",
+  mtp: "by the model's own blocks",
+};
+
+/** Guesses of next tokens by their source; a token that was guessed needed no pass of its own. */
+function guessesOf(drafts: DraftStats = {}): string[] {
+  const told = (Object.entries(drafts) as [keyof DraftStats, DraftStat][]).map(
+    ([source, { tried, right }]) => `${count(right)} of ${count(tried)} guesses right ${guessers[source]}`,
+  );
+  return told.length === 0 ? [] : [told.join(", ")];
 }
 
 export async function copy(text: string): Promise<void> {
