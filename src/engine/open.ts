@@ -12,7 +12,7 @@ import type { Backend } from "../ops/ops.js";
 import type { WeightPlacement } from "../ops/placement.js";
 import { profiledOps } from "../ops/profile.js";
 import { Profiler } from "../ops/profiler.js";
-import { type Fingerprint, type Fingerprinted, fingerprintOf } from "../past/fingerprint.js";
+import { type Fingerprint, fingerprintOf } from "../past/fingerprint.js";
 import type { PastParts } from "../past/parts.js";
 import { vocabularyHash } from "../past/vocabulary.js";
 import { mark } from "../process/marks.js";
@@ -157,7 +157,7 @@ export async function openParts(
       ...(options.queueLimit !== undefined && { queueLimit: options.queueLimit }),
       ...(options.drafts !== undefined && { drafts: options.drafts }),
       ...(options.whenFull !== undefined && { whenFull: options.whenFull }),
-      past: pastParts(backend, checkpoint, { description, programs }, adapters, kvType, options),
+      past: pastParts(backend, checkpoint, description, adapters, kvType, options),
       ...(profiler !== undefined && { profiler }),
       ...liveDiskOf(backend, placement, expected),
       rememberExperts: () => {
@@ -179,7 +179,7 @@ export async function openParts(
 function pastParts(
   backend: Backend,
   { files, metadata }: Checkpoint,
-  { description, programs }: Pick<Fingerprinted, "description" | "programs">,
+  description: ModelDescription,
   adapters: readonly OpenAdapter[],
   kvType: string,
   { pastStore }: EngineOptions,
@@ -192,7 +192,7 @@ function pastParts(
   return {
     units: backend,
     fingerprint: () => {
-      made ??= fingerprintOf({ description, programs, files, adapterExtents, kvType, ops });
+      made ??= fingerprintOf({ description, files, adapterExtents, kvType, ops });
       return made;
     },
     vocabulary: () => {

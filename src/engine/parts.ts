@@ -27,7 +27,13 @@ type MovingOps = Partial<MovingKeys>;
 export interface EngineModel extends Pick<BoundModel, "forward"> {
   readonly backend: Pick<Backend, "kvCopyPage" | "replay" | "setCancelFlag" | "counters" | "traffic" | "machine"> &
     MovingOps;
-  readonly kvGroups: readonly { readonly pool: KvPool; readonly window: number; readonly every?: number }[];
+  readonly kvGroups: readonly {
+    readonly pool: KvPool;
+    readonly window: number;
+    readonly every?: number;
+    /** Bytes at the beginning of a page that are the trunk's, the rest is of blocks; default: all. */
+    readonly firstBytes?: number;
+  }[];
   /** How stored keys go to other positions; absent: they stay where they are. */
   readonly turns?: GroupTurns;
   /** The pool of states that are replaced; undefined when there are none. */

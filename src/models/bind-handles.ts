@@ -2,7 +2,7 @@
 import { HundredweightError } from "../errors.js";
 import type { TensorInfo } from "../formats/types.js";
 import { framesOf } from "../ops/cold-sizes.js";
-import { kvForm } from "../ops/kv-form.js";
+import { kvForm, kvPositionBytes } from "../ops/kv-form.js";
 import {
   type Arena,
   type KvCacheType,
@@ -30,6 +30,8 @@ export interface KvGroup {
   readonly window: number;
   /** Positions that make a row. */
   readonly every: number;
+  /** Bytes at the beginning of a page that the first program keeps; those of further programs follow. */
+  readonly firstBytes: number;
 }
 
 /** Sizes that states and values follow from. */
@@ -200,10 +202,15 @@ export class Handles {
     const { kvMemory } = this.#options;
     const frames = kvMemory === undefined ? [] : framesOf(pools, kvMemory.bytes);
     if (frames.some((n) => n !== undefined)) checkCold(programs);
+    const ofFirst = windowsOf(programs[0]!);
     for (const [i, { members, window, every, layers, pages }] of pools.entries()) {
       const cold = frames[i] === undefined ? {} : { cold: { frames: frames[i], folder: kvMemory!.folder } };
       const pool = this.#ops.kvPool({ every, layers, type, pages, ...cold });
-      this.kvGroups.push({ pool, window, every });
+      // States of the first program come first.
+      const own = layers.filter((_, member) => ofFirst.has(members[member]!));
+      const ownBytes = pagePositions * own.reduce((sum, layer) => sum + kvPositionBytes(type, layer), 0);
+      const firstBytes = own.length === layers.length ? pool.pageBytes : ownBytes;
+      this.kvGroups.push({ pool, window, every, firstBytes });
       for (const [layer, state] of members.entries()) this.#states.set(state, { pool, layer, window });
       if (frames[i] !== undefined) for (const state of members) this.#cold.add(state);
     }

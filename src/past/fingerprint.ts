@@ -7,7 +7,7 @@
 import { createHash, type Hash } from "node:crypto";
 import { closeSync, openSync, readSync, statSync } from "node:fs";
 import type { Extent } from "../formats/layouts.js";
-import { type ModelDescription, withPrograms } from "../models/index.js";
+import type { ModelDescription } from "../models/index.js";
 import { numericVersion } from "../ops/numeric-version.js";
 
 export interface Fingerprint {
@@ -19,8 +19,6 @@ export interface Fingerprint {
 
 export interface Fingerprinted {
   readonly description: ModelDescription;
-  /** Programs bound beside the trunk: what they keep is part of a page. */
-  readonly programs: readonly string[];
   /** The files of the model. */
   readonly files: readonly { readonly path: string; readonly bytes: number }[];
   /** Where adapters' numbers lie. */
@@ -35,13 +33,12 @@ const sampleBytes = 512;
 
 /** @throws FILE_IO and what node:fs throws when a file is gone */
 export function fingerprintOf(asked: Fingerprinted): Fingerprint {
-  const { description, programs, files, adapterExtents, kvType, ops } = asked;
+  const { description, files, adapterExtents, kvType, ops } = asked;
   const hash = createHash("sha256");
   hash.update(`past 2, numbers ${numericVersion}, ${ops}, ${kvType}, ${description.arch}\n`);
-  const { config, program, states, slotLayers } = description;
-  const { tensors } = withPrograms(description, programs);
-  const others = programs.map((name) => description.programs.get(name)!.program);
-  new Structure(hash).add([config, program, states, slotLayers, ...others]);
+  // Programs bound beside the trunk change no bit of what it keeps.
+  const { config, program, states, slotLayers, tensors } = description;
+  new Structure(hash).add([config, program, states, slotLayers]);
   for (const { bytes } of files) hash.update(`${bytes} `);
   const samples = new Samples(hash);
   try {

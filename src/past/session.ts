@@ -37,7 +37,7 @@ export async function saveSession(
   { tokens, about, texts }: SessionText,
   sequence: number,
 ): Promise<void> {
-  const units = memory.units(sequence);
+  const units = [...memory.units(sequence), ...memory.unitsBeside(sequence)];
   const header = {
     units: recordUnits(units),
     model,
@@ -86,13 +86,19 @@ export async function loadSession(
       throw new HundredweightError("FORMAT_INVALID", `${path}: holds tokens that are none of the model's`, { path });
     if (length === 0 || !makeRoom(length)) return { tokens, about, texts, sequence };
     sequence = memory.cache.claim(length);
-    const targets = new Map(memory.units(sequence).map((unit) => [`${unit.kind} ${unit.block}`, unit]));
+    const held = [...memory.units(sequence), ...memory.unitsBeside(sequence)];
+    const targets = new Map(held.map((unit) => [`${unit.kind} ${unit.block}`, unit]));
     const found = units.map(({ kind, block, bytes: size }) => {
       const target = targets.get(`${kind} ${block}`);
+      if (target?.bytes !== size) return undefined;
       targets.delete(`${kind} ${block}`);
-      return target?.bytes === size ? target : undefined;
+      return target;
     });
-    if (targets.size > 0) throw new HundredweightError("FORMAT_INVALID", `${path}: lacks pages of its past`, { path });
+    for (const unit of targets.values()) {
+      if (memory.isTrunk(unit.kind))
+        throw new HundredweightError("FORMAT_INVALID", `${path}: lacks pages of its past`, { path });
+      memory.clear(unit);
+    }
     await file.read((index, offset, part) => {
       // Pages that were kept behind a window without need are not asked for.
       const target = found[index];

@@ -107,8 +107,9 @@ export class PastStore {
 
   /** @returns names of files that are not what they should be */
   private async fill(chain: PastChain, sequence: number, { length, names }: FoundPast): Promise<readonly string[]> {
-    const units = this.o.memory.units(sequence);
-    const byPlace = new Map(units.map((unit) => [`${unit.kind} ${unit.block}`, unit]));
+    const { memory } = this.o;
+    const [units, beside] = [memory.units(sequence), memory.unitsBeside(sequence)];
+    const byPlace = new Map([...units, ...beside].map((unit) => [`${unit.kind} ${unit.block}`, unit]));
     const bad: string[] = [];
     const filled = new Set<PastUnit>();
     const one = async (name: string, buffer: Buffer): Promise<void> => {
@@ -116,12 +117,17 @@ export class PastStore {
       try {
         const targets = file.header.units.map(({ kind, block, bytes }) => {
           const unit = byPlace.get(`${kind} ${block}`);
-          if (unit === undefined || unit.bytes !== bytes) throw new HundredweightError("FORMAT_INVALID", name);
-          return unit;
+          if (unit?.bytes === bytes) return unit;
+          // Of blocks that are not bound here, or keep nothing of this page.
+          if (!memory.isTrunk(kind)) return undefined;
+          throw new HundredweightError("FORMAT_INVALID", name);
         });
         if (!sameTokens(file.header.tokens, chain, name, length)) throw new HundredweightError("FORMAT_INVALID", name);
-        await file.read((index, offset, bytes) => this.o.memory.write(targets[index]!, offset, bytes), buffer);
-        for (const unit of targets) filled.add(unit);
+        await file.read((index, offset, bytes) => {
+          const unit = targets[index];
+          if (unit !== undefined) memory.write(unit, offset, bytes);
+        }, buffer);
+        for (const unit of targets) if (unit !== undefined) filled.add(unit);
       } finally {
         await file.close();
       }
@@ -136,7 +142,9 @@ export class PastStore {
         }
       }),
     );
-    if (bad.length === 0 && filled.size !== units.length) return names; // files of other units than these
+    if (bad.length === 0 && units.some((unit) => !filled.has(unit))) return names; // files of other units than these
+    // An engine without blocks wrote them: guesses may be worse there, answers are the same.
+    for (const unit of beside) if (!filled.has(unit)) memory.clear(unit);
     return bad;
   }
 
@@ -148,6 +156,7 @@ export class PastStore {
     if (this.failed) return;
     const { memory } = this.o;
     const [at, there]: [number, string[]] = [Date.now(), []];
+    const beside = memory.unitsBeside(sequence);
     for (const unit of memory.units(sequence)) {
       const positions = memory.kinds[unit.kind]!.positions ?? 0;
       const from = unit.block * positions;
@@ -158,7 +167,7 @@ export class PastStore {
         there.push(name);
         this.forgetBegun(name, unit.kind, { chain, from });
       } else if (whole || this.worthBegun(chain, unit, from, end)) {
-        this.note(name, [unit], tokensOf(chain, from, end), at, { from, whole, chain });
+        this.note(name, memory.pageUnits(unit, beside), tokensOf(chain, from, end), at, { from, whole, chain });
       }
     }
     this.folder.used(there, at);
@@ -198,8 +207,7 @@ export class PastStore {
     const bytes = units.reduce((sum, unit) => sum + unit.bytes, 0);
     const waitingBytes = this.queue.reduce((sum, item) => sum + item.bytes, 0);
     if (waitingBytes + bytes > mostWaitingBytes) return;
-    const { cache } = this.o.memory;
-    const holds = units.map(({ kind, unit }) => cache.hold(kind, [unit]));
+    const holds = units.map((unit) => this.o.memory.hold(unit));
     const header = { units: recordUnits(units), tokens };
     const item: Item = { name, units, header, bytes: recordBytes(header), at, page, release: undefined };
     item.release = () => {

@@ -13,7 +13,7 @@ import { after, test } from "node:test";
 import { addonStatus } from "../../src/native/addon.js";
 import { kvCacheTypes } from "../../src/ops/kv-form.js";
 import { seededWords } from "../../src/synth/random.js";
-import { guessingFamilies, writeGuessingModel } from "../support/guessing-models.js";
+import { guessingFamilies, mostDifferentFamilies, writeGuessingModel } from "../support/guessing-models.js";
 import { placements } from "../support/placements.js";
 import { randomModelVocab } from "../support/random-model.js";
 import { wholeSweeps } from "../support/sweeps.js";
@@ -54,9 +54,7 @@ const warnings: string[] = [];
 process.on("warning", ({ message }) => warnings.push(message));
 
 /** In an ordinary run those whose blocks differ most. */
-const tried = wholeSweeps
-  ? guessingFamilies
-  : guessingFamilies.filter(([arch]) => ["glm4moe", "qwen35", "glm-dsa", "step35", "mimo2"].includes(arch));
+const tried = wholeSweeps ? guessingFamilies : mostDifferentFamilies;
 
 test("the tokens of an answer are the same with blocks that guess ahead of it", { skip }, async (t) => {
   let [answers, guesses] = [0, 0];

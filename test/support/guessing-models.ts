@@ -24,6 +24,11 @@ export const guessingFamilies: readonly GuessingFamily[] = [
   ["mimo2", "moe", 2],
 ];
 
+/** Those whose blocks differ most: states that are replaced, positions that are chosen, windows, several blocks. */
+export const mostDifferentFamilies = guessingFamilies.filter(([arch]) =>
+  ["glm4moe", "qwen35", "glm-dsa", "step35", "mimo2"].includes(arch),
+);
+
 /**
  * The family's model with `count` blocks more; what metadata says for each layer it says for them too.
  * @returns its path
