@@ -177,6 +177,7 @@ inline void encode_q8_0(const Batch& batch, uint8_t* out) {
 inline void nearest_uneven(F v, I* index, F* value) {
   I found = I{};
   F q = spread(-127.0f);
+  HW_UNROLL
   for (int k = 0; k < 15; k++) {
     const float middle = static_cast<float>(kValuesIQ4NL[k] + kValuesIQ4NL[k + 1]) * 0.5f;
     const float gap = static_cast<float>(kValuesIQ4NL[k + 1] - kValuesIQ4NL[k]);

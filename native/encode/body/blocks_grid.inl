@@ -37,6 +37,7 @@ inline int nearest_entry(const Grid& g, int place, const float* x, const float* 
   for (int t = 0; t < tiles; t++) {
     const int8_t* odd = g.odd + static_cast<int64_t>(place + t) * 16 * values;
     F error = F{};
+    HW_UNROLL
     for (int k = 0; k < values; k++) {
       Bytes16 bytes;
       __builtin_memcpy(&bytes, odd + 16 * k, 16);
@@ -49,6 +50,7 @@ inline int nearest_entry(const Grid& g, int place, const float* x, const float* 
   }
   float best = least[0];
   int at = where[0] * 16;
+  HW_UNROLL
   for (int k = 1; k < 16; k++) {
     const int candidate = where[k] * 16 + k;
     if (least[k] < best || (least[k] == best && candidate < at)) best = least[k], at = candidate;
@@ -118,6 +120,7 @@ inline void fit_grid_block(const Grid& g, const float* xb, const float* w, float
     const F id = load(inverse + kLanes * set);
     for (int k = 0; k < groups; k++) {
       I point = I{};
+      HW_UNROLL
       for (int i = 0; i < values; i++) {
         const I letter = clamp(nearest(0.5f * (id * x[values * k + i] - 1.0f)), 0, letters - 1);
         point |= letter << (bits * i);

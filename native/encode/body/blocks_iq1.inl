@@ -15,6 +15,7 @@ inline int nearest_shifted_entry(const Grid& g, int place, const float* x, const
   for (int t = 0; t < tiles; t++) {
     const int8_t* odd = g.odd + static_cast<int64_t>(place + t) * 16 * 8;
     F error = F{};
+    HW_UNROLL
     for (int k = 0; k < 8; k++) {
       Bytes16 bytes;
       __builtin_memcpy(&bytes, odd + 16 * k, 16);
@@ -28,6 +29,7 @@ inline int nearest_shifted_entry(const Grid& g, int place, const float* x, const
   }
   float best = least[0];
   int at = where[0] * 16;
+  HW_UNROLL
   for (int k = 1; k < 16; k++) {
     const int candidate = where[k] * 16 + k;
     if (least[k] < best || (least[k] == best && candidate < at)) best = least[k], at = candidate;
@@ -93,6 +95,7 @@ inline void fit_iq1_s(const Grid& g, const float* x, const float* w, ShiftedScal
     for (int from = i1; from <= n; from += kLanes) {
       const F x2 = load(sum_x + from), w2 = load(sum_w + from);
       F qx[2], q2[2];
+      HW_UNROLL
       for (int s = 0; s < 2; s++) {
         const float* v = s == 0 ? kPlus : kMinus;
         qx[s] = (sum_x[i1] - sum_x[0]) * v[0] + (x2 - sum_x[i1]) * v[1] + (sum_x[n] - x2) * v[2];
@@ -148,8 +151,10 @@ inline void fit_iq1_m(const Grid& g, const float* x, const float* w, ShiftedScal
   for (int i1 = 0; i1 <= n; i1++) {
     for (int from = i1; from <= n; from += kLanes) {
       F qx[2][2], q2[2][2];
+      HW_UNROLL
       for (int s = 0; s < 2; s++) {
         const float c1 = v[s][0] * v[s][0] - v[s][1] * v[s][1], c2 = v[s][1] * v[s][1] - v[s][2] * v[s][2];
+        HW_UNROLL
         for (int h = 0; h < 2; h++) {
           const F sum = sum_x[h][i1] + load(sum_x[h] + from);
           qx[s][h] = sum_x[h][n] * v[s][2] - sum;
@@ -158,6 +163,7 @@ inline void fit_iq1_m(const Grid& g, const float* x, const float* w, ShiftedScal
       }
       F a[4], b[4];
       I better = I{};
+      HW_UNROLL
       for (int k = 0; k < 4; k++) {
         a[k] = qx[k / 2][0] + qx[k % 2][1];
         b[k] = q2[k / 2][0] + q2[k % 2][1];

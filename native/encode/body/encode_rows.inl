@@ -3,7 +3,7 @@ namespace hw {
 namespace {
 
 template <void (*encode)(const SuperBatch&, uint8_t*), int kBytes>
-void encode_super(const EncodeRows& rows) {
+HW_APART void encode_super(const EncodeRows& rows) {
   const int64_t per_row = rows.cols / kSuper, total = rows.rows * per_row;
   for (int64_t first = 0; first < total; first += kLanes) {
     SuperBatch batch;
@@ -18,7 +18,7 @@ void encode_super(const EncodeRows& rows) {
 }
 
 // Mean squares of the rows, each added up value by value.
-inline void mean_squares(const EncodeRows& rows, int64_t from, int count, float* out) {
+HW_APART void mean_squares(const EncodeRows& rows, int64_t from, int count, float* out) {
   float sum[8] = {0, 0, 0, 0, 0, 0, 0, 0};
   const float* x[8];
   for (int r = 0; r < 8; r++) x[r] = rows.x + (from + (r < count ? r : 0)) * rows.cols;
@@ -29,7 +29,7 @@ inline void mean_squares(const EncodeRows& rows, int64_t from, int count, float*
 }
 
 template <void (*encode)(const Batch&, uint8_t*), int kValues, int kBytes>
-void encode_small(const EncodeRows& rows) {
+HW_APART void encode_small(const EncodeRows& rows) {
   const int64_t per_row = rows.cols / kValues;
   // Eight rows at a time, whose mean squares are known.
   for (int64_t row = 0; row < rows.rows; row += 8) {

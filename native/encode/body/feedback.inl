@@ -31,7 +31,8 @@ HW_LANES void choose(F x, F a, F b, F inverse, I* code, F* value) {
 // One pass over the columns of a chunk under given steps, [sub-block]. `e`: errors of the block, those of this chunk
 // are written. Returns what they weigh.
 template <typename Form>
-inline F pass(const Chunk& chunk, const F* a, const F* b, const float* factor, int64_t n, F* e, uint8_t (*codes)[16]) {
+HW_APART F pass(const Chunk& chunk, const F* a, const F* b, const float* factor, int64_t n, F* e,
+                uint8_t (*codes)[16]) {
   F inverse[kSuper / 16], weight = F{};
   for (int s = 0; s < Form::kChunk / Form::kSub; s++) inverse[s] = reciprocal(a[s]);
   for (int k0 = 0; k0 < Form::kChunk; k0 += kFeedbackRows) {
@@ -58,23 +59,23 @@ inline F pass(const Chunk& chunk, const F* a, const F* b, const float* factor, i
   return weight;
 }
 
-template <typename Form>
-inline void begin_chunk(const FeedbackRows& job, const float* const* x, int64_t block, int64_t first,
-                        const float* factor, const F* e, Chunk* chunk, float* natural) {
+template <int kChunk>
+HW_APART void begin_chunk(const FeedbackRows& job, const float* const* x, int64_t block, int64_t first,
+                          const float* factor, const F* e, Chunk* chunk, float* natural) {
   const int64_t column = block * job.block + first;
   chunk->first = static_cast<int>(first);
-  for (int k = 0; k < Form::kChunk; k++) {
+  for (int k = 0; k < kChunk; k++) {
     const int64_t from = job.order[column + k];
     chunk->place[k] = static_cast<uint8_t>(from - column);
     for (int lane = 0; lane < kFeedbackRows; lane++) chunk->original[k][lane] = x[lane][from];
     chunk->wanted[k] = chunk->original[k];
   }
-  for (int k0 = 0; k0 < Form::kChunk; k0 += kFeedbackRows)
+  for (int k0 = 0; k0 < kChunk; k0 += kFeedbackRows)
     take_over(e, 0, first, factor + (first + k0) / 16 * (job.block * 16), chunk->wanted + k0);
-  for (int k = 0; k < Form::kChunk; k++) {
+  for (int k = 0; k < kChunk; k++) {
     chunk->wanted[k] = or_original(chunk->wanted[k], chunk->original[k]);
     for (int lane = 0; lane < kFeedbackRows; lane++)
-      natural[lane * Form::kChunk + chunk->place[k]] = chunk->wanted[k][lane];
+      natural[lane * kChunk + chunk->place[k]] = chunk->wanted[k][lane];
   }
 }
 
@@ -131,7 +132,7 @@ void with_feedback(const FeedbackRows& job) {
       const float* factor = job.factor + block * job.block * job.block;
       for (int64_t first = 0; first < job.block; first += Form::kChunk) {
         const int64_t column = block * job.block + first;
-        begin_chunk<Form>(job, x, block, first, factor, e, &chunk, natural);
+        begin_chunk<Form::kChunk>(job, x, block, first, factor, e, &chunk, natural);
         Form::encode({natural, kFeedbackRows, Form::kChunk, rows.w + column, blocks[0]});
         Form::code(chunk, factor, job.block, e, blocks);
         for (int lane = 0; lane < count; lane++)

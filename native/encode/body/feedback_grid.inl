@@ -20,7 +20,9 @@ inline void choose_entry(const Grid& g, const F* x, const F* original, const flo
     const float* magnitudes = g.decoded + i * values;
     F sum = F{}, wanted[values];
     I negative = I{};
+    HW_UNROLL
     for (int k = 0; k < values; k++) wanted[k] = x[m + k];
+    HW_UNROLL
     for (int k = 0; k < values; k++) {
       const F size = a * magnitudes[k];
       const I below = even_signs ? fixed[k] : (I)(wanted[k] < 0.0f);
@@ -28,6 +30,7 @@ inline void choose_entry(const Grid& g, const F* x, const F* original, const flo
       const F diff = wanted[k] - value, error = original[k] - value;
       const float* row = c + (m + k) * 16 + m;
       sum += diff * diff * row[k];
+      HW_UNROLL
       for (int l = k + 1; l < values; l++) wanted[l] += error * row[l];
       negative |= below & (1 << k);
     }
@@ -63,7 +66,7 @@ inline void even_signs_of(const F* x, const float* c, int m, I* minus) {
 }
 
 template <typename Form>
-inline F grid_pass(const Grid& g, const Chunk& chunk, const F* a, const float* factor, int64_t n, F* e,
+HW_APART F grid_pass(const Grid& g, const Chunk& chunk, const F* a, const float* factor, int64_t n, F* e,
                    GridCodes* codes) {
   constexpr int values = values_of(Form::kBook);
   F lost = F{};

@@ -116,7 +116,7 @@ inline void search_signed_scale(int n, int nmax, const F* x, const F* w, SignedS
 
 // As above with the square of a value as its weight, codes moved one by one to what the others' best scale asks for.
 // codes: [n] within 0 ... 2 nmax - 1.
-inline F descend_signed_codes(int n, int nmax, const F* x, F* codes) {
+HW_APART F descend_signed_codes(int n, int nmax, const F* x, F* codes) {
   F largest = F{}, extreme = F{};
   for (int i = 0; i < n; i++) {
     const F m = magnitude(x[i]);
