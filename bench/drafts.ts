@@ -3,12 +3,13 @@
  * tokens have to be equal. Prints tokens a pass, how many guesses were right, and the ratio of the speeds.
  *
  *   node dist/bench/drafts.js MODEL.gguf [--memory 30%] [--draft auto] [-r 1] [-n 200] [--kinds edit,chat]
- *       [--draft-model SMALL.gguf] [--apart] [--least 0.97] [--json FILE]
+ *       [--draft-model SMALL.gguf] [--apart] [--earlier] [--least 0.97] [--json FILE]
  *
  * --memory: a size, or a share of the file that has to stream. Pairs are taken in alternating order; of several the
  * 95 % interval of the ratio is told. --least: exit code 1 where it begins below. --apart: answers without drafts come
  * from a second engine that was opened without, so that what blocks of the file cost beside their guesses counts, and
- * no prompt begins like another: times are of prompts and answers together.
+ * no prompt begins like another: times are of prompts and answers together. --earlier: the answers of one kind are of
+ * the same owner, so all but the first are guessed from the ones before; else each answer has an owner of its own.
  */
 import { statSync } from "node:fs";
 import { parseBytes } from "../src/cli/options/options.js";
@@ -24,6 +25,7 @@ const { values, path } = readArguments("drafts MODEL.gguf [--memory 30%] [--draf
   draft: { type: "string", default: "auto" },
   "draft-model": { type: "string" },
   apart: { type: "boolean", default: false },
+  earlier: { type: "boolean", default: false },
   repetitions: { type: "string", short: "r", default: "1" },
   tokens: { type: "string", short: "n", default: "200" },
   kinds: { type: "string", default: Object.keys(draftPrompts).join(",") },
@@ -56,12 +58,16 @@ const open = (guesses: boolean): Promise<Model> =>
 const model = await open(true);
 const without = values.apart ? await open(false) : model;
 
+let asked = 0;
 async function answer(kind: string, mode: DraftMode, turn = 0): Promise<Answer> {
   const content = values.apart ? `${turn}. ${draftPrompts[kind]!}` : draftPrompts[kind]!;
   const messages = [{ role: "user" as const, content }];
   const from = mode === "off" ? without : model;
   const began = performance.now();
-  const made = from.chat(messages, { temperature: 0, maxTokens: Number(values.tokens), drafts: mode });
+  const made = from.chat(messages, {
+    ...{ temperature: 0, maxTokens: Number(values.tokens), drafts: mode },
+    scope: values.earlier ? kind : `answer ${++asked}`,
+  });
   const { tokens, timings, ledger, promptTokens } = await made.result();
   const passes = ledger.filter(({ position }) => position >= promptTokens.length);
   const sum = (of: (pass: (typeof passes)[number]) => number): number =>

@@ -107,7 +107,8 @@ export class GenerateTask implements Task, Guessed {
     const prediction = request.prediction ?? [];
     const mode = request.drafts ?? context.drafts;
     const guesser = parts.draftModel === undefined && parts.model.blocks !== undefined ? "mtp" : "model";
-    this.drafter = new Drafter({ mode, learned: context.learned, guesser, guide: this.guide, prediction, prompt });
+    const { guide, scope: owner } = this;
+    this.drafter = new Drafter({ mode, learned: context.learned, guesser, guide, prediction, prompt, owner });
     for (const id of prompt) this.chain.accept(id);
     if (request.resume !== undefined) this.resume(request.resume, prompt);
   }
@@ -228,6 +229,7 @@ export class GenerateTask implements Task, Guessed {
       this.drafts = this.answering ? this.guess() : 0;
       return;
     }
+    this.drafter.ended();
     const drafts = this.drafter.counts;
     if (Object.keys(drafts).length > 0) this.result = { ...this.result, drafts };
     this.result = { ...this.result, decodeMs: performance.now() - this.prefilled };

@@ -44,6 +44,8 @@ export interface GenerateOptions extends Partial<SamplingSettings> {
   readonly onRolled?: (rolled: RolledEvent) => void;
   /** Tokens the answer is expected to have, or most of them: tried as drafts. */
   readonly prediction?: readonly number[];
+  /** The name of its owner: earlier answers and pasts on the disk of others are not looked at. Default: nobody's. */
+  readonly scope?: string;
   /** The result tells the sampler's state, with which `resume` goes on. */
   readonly resumable?: boolean;
   /** The prompt ends with so many tokens of an answer, which goes on as if it had never been cut. */
@@ -177,6 +179,7 @@ export class Generation implements AsyncIterable<string> {
         ...(options.drafts !== undefined && { drafts: options.drafts }),
         ...(options.whenFull !== undefined && { whenFull: options.whenFull }),
         ...(options.prediction !== undefined && { prediction: options.prediction }),
+        ...(options.scope !== undefined && { scope: options.scope }),
         ...(options.resumable === true && { resumable: true }),
         ...(options.resume !== undefined && { resume: options.resume }),
       } as const;

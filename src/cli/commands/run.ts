@@ -207,6 +207,7 @@ const guessers: { readonly [source in keyof DraftCounts]-?: string } = {
   forced: "by the constraint",
   prediction: "predicted",
   lookup: "from the text",
+  earlier: "from earlier answers",
   model: "by the small model",
   mtp: "by blocks of the file",
 };

@@ -15,6 +15,11 @@ export const agreement: Signs = {
   from: [2, 3, 4, 5, 7, 10, 15, 24, 40],
   expected: [0.2, 0.3, 0.45, 0.55, 0.65, 0.75, 0.85, 0.92, 0.95],
 };
+/** The same in earlier answers: fewer tokens agree by chance in a text of one's own. */
+export const agreementElsewhere: Signs = {
+  from: agreement.from,
+  expected: [0.1, 0.15, 0.25, 0.35, 0.45, 0.6, 0.75, 0.85, 0.9],
+};
 /** The probability that a small model gives its guess. */
 export const certainty: Signs = {
   from: [0, 0.3, 0.5, 0.7, 0.85, 0.95, 0.99],

@@ -1,16 +1,17 @@
 /** The drafts of one answer: text that has to come where a constraint says so, else what look-ups find. */
 import type { Guide } from "../../sampling/constraint/guide.js";
-import { Acceptance, agreement, certainty } from "./acceptance.js";
+import { Acceptance, agreement, agreementElsewhere, certainty } from "./acceptance.js";
+import { EarlierAnswers } from "./earlier-answers.js";
 import { LookupDrafter } from "./lookup.js";
 
 /** As many drafts as pay, none, or always so many where there are any. */
 export type DraftMode = "auto" | "off" | number;
 
 /**
- * Where drafts come from: the constraint, the caller's prediction, an earlier place in the text, a small model, blocks
- * of the file itself.
+ * Where drafts come from: the constraint, the caller's prediction, an earlier place in the text, earlier answers of the
+ * same owner, a small model, blocks of the file itself.
  */
-export type DraftSource = "forced" | "prediction" | "lookup" | Guesser;
+export type DraftSource = "forced" | "prediction" | "lookup" | "earlier" | Guesser;
 
 /** A source that guesses by evaluating. */
 export type Guesser = "model" | "mtp";
@@ -39,9 +40,11 @@ const firstTried = 4;
 /** The share of right ones before anything is known. */
 const firstHope: Hope = { tried: firstTried, right: 3 };
 
-/** The shares that all answers of an engine learn together. */
+/** The things that all answers of an engine learn together: shares of right guesses, and what was answered. */
 export class LearnedOdds {
   readonly lookup = new Acceptance(agreement);
+  readonly earlier = new Acceptance(agreementElsewhere);
+  readonly answers = new EarlierAnswers();
   /** Those of the guesser: an engine has one. */
   readonly certain = new Acceptance(certainty);
   hoped = firstHope;
@@ -77,6 +80,8 @@ export interface DrafterOptions {
   /** Tokens the caller expects as the answer. */
   readonly prediction: readonly number[];
   readonly prompt: Int32Array;
+  /** The name of those whose earlier answers count; default: nobody's in particular. */
+  readonly owner?: string | undefined;
 }
 
 export class Drafter {
@@ -104,6 +109,12 @@ export class Drafter {
     else this.lookup.accept(id);
   }
 
+  /** The answer has ended: later ones may go like it. */
+  ended(): void {
+    const { mode, learned, owner } = this.o;
+    if (mode !== "off") learned.answers.add(owner, this.lookup?.answer ?? this.answer);
+  }
+
   /** @returns at most `room` guesses of the next tokens */
   propose(room: number): ArrayLike<number> {
     const { mode, guide } = this.o;
@@ -116,8 +127,8 @@ export class Drafter {
     }
     const most = Math.min(room, mode === "auto" ? mostLookedUp : mode);
     if (most === 0) return [];
-    const { ids, odds, predicted } = this.looked().propose(most);
-    this.source = predicted ? "prediction" : "lookup";
+    const { ids, odds, source } = this.looked().propose(most);
+    this.source = source;
     if (mode === "auto") this.odds = odds;
     return ids;
   }
@@ -180,8 +191,12 @@ export class Drafter {
 
   private looked(): LookupDrafter {
     if (this.lookup === undefined) {
-      const { learned, prompt, prediction } = this.o;
-      this.lookup = new LookupDrafter(new Acceptance(agreement, learned.lookup), prompt, prediction);
+      const { learned, prompt, prediction, owner } = this.o;
+      const own = new Acceptance(agreement, learned.lookup);
+      this.lookup = new LookupDrafter(own, prompt, prediction, {
+        longest: (text) => learned.answers.longest(owner, text),
+        acceptance: new Acceptance(agreementElsewhere, learned.earlier),
+      });
       for (const id of this.answer.splice(0)) this.lookup.accept(id);
     }
     return this.lookup;

@@ -11,7 +11,7 @@ test("a prediction is followed from its first token, left where the answer leave
   const prediction = [10, 11, 12, 13, 14, 15, 16, 17];
   const drafter = new LookupDrafter(new Acceptance(agreement), [1, 2, 3], prediction);
   drafter.accept(10);
-  assert.deepEqual(drafter.propose(3), { ids: [11, 12, 13], odds: drafter.propose(3).odds, predicted: true });
+  assert.deepEqual(drafter.propose(3), { ids: [11, 12, 13], odds: drafter.propose(3).odds, source: "prediction" });
   for (const id of [11, 99, 13]) drafter.accept(id);
   assert.deepEqual(drafter.propose(9).ids, [], "nothing agrees behind a changed token");
   drafter.accept(14);
@@ -20,8 +20,8 @@ test("a prediction is followed from its first token, left where the answer leave
 
 test("a text is guessed from where it stood before; one that repeats goes on repeating", () => {
   const drafter = new LookupDrafter(new Acceptance(agreement), [5, 6, 7, 8, 9, 1, 2, 5, 6]);
-  const { ids, odds, predicted } = drafter.propose(4);
-  assert.deepEqual([ids, predicted], [[7, 8, 9, 1], false]);
+  const { ids, odds, source } = drafter.propose(4);
+  assert.deepEqual([ids, source], [[7, 8, 9, 1], "lookup"]);
   assert.ok(
     odds.every((p, i) => p > 0 && p < 1 && (i === 0 || p >= odds[i - 1]!)),
     "a longer agreement is surer",

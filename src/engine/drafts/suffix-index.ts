@@ -50,22 +50,35 @@ export class SuffixIndex {
     return this.tokens[position]!;
   }
 
-  /** The longest suffix that stood before, of equal ones the newest; undefined below two tokens. */
-  longest(): SuffixMatch | undefined {
+  /** The tokens from a position on; a copy. */
+  slice(from: number): Int32Array {
+    return this.tokens.slice(from, this.length);
+  }
+
+  /**
+   * The longest suffix of a text that stood here before, of equal ones the newest; undefined below two tokens.
+   * @param text default: this one
+   */
+  longest(text: SuffixIndex = this): SuffixMatch | undefined {
     for (const [c, chain] of this.chains.entries()) {
-      const found = this.longestOf(chain, lengths[c]!, mostCandidates[c]!);
+      const found = this.longestOf(text, chain, lengths[c]!, mostCandidates[c]!);
       if (found !== undefined) return found;
     }
     return undefined;
   }
 
-  private longestOf({ heads, older }: Chain, least: number, candidates: number): SuffixMatch | undefined {
-    if (this.length < least) return undefined;
+  private longestOf(
+    text: SuffixIndex,
+    { heads, older }: Chain,
+    least: number,
+    candidates: number,
+  ): SuffixMatch | undefined {
+    if (text.length < least) return undefined;
     let best: SuffixMatch | undefined;
-    let next = heads[this.hash(this.length, least)]!;
+    let next = heads[text.hash(text.length, least)]!;
     for (let tried = 0; next > 0 && tried < candidates; tried++) {
       const at = next - 1;
-      const length = this.agreeing(at);
+      const length = this.agreeing(at, text);
       if (length >= least && length > (best?.length ?? 0)) best = { at, length };
       if (length === longestMatch) break;
       next = older[at]!;
@@ -73,11 +86,11 @@ export class SuffixIndex {
     return best;
   }
 
-  /** How many tokens before `at` are those at the end. */
-  private agreeing(at: number): number {
-    const most = Math.min(longestMatch, at);
+  /** How many tokens before `at` are those at the end of the text. */
+  private agreeing(at: number, text: SuffixIndex): number {
+    const most = Math.min(longestMatch, at, text.length);
     let length = 0;
-    while (length < most && this.tokens[at - 1 - length] === this.tokens[this.length - 1 - length]) length++;
+    while (length < most && this.tokens[at - 1 - length] === text.tokens[text.length - 1 - length]) length++;
     return length;
   }
 

@@ -101,6 +101,7 @@ const draftsSchema = z.object({
   forced: draftSchema,
   prediction: draftSchema,
   lookup: draftSchema,
+  earlier: draftSchema,
   model: draftSchema,
   mtp: draftSchema,
 });

@@ -63,8 +63,9 @@ export interface DraftStat {
   readonly right: number;
 }
 
-/** By the constraint, what the caller expects, the text so far, a small model, blocks of the file. */
-export type DraftStats = Readonly<Partial<Record<"forced" | "prediction" | "lookup" | "model" | "mtp", DraftStat>>>;
+/** By the constraint, what the caller expects, the text so far, earlier answers, a small model, blocks of the file. */
+export type DraftSource = "forced" | "prediction" | "lookup" | "earlier" | "model" | "mtp";
+export type DraftStats = Readonly<Partial<Record<DraftSource, DraftStat>>>;
 
 /** `interrupted`: the server ended while it ran. */
 export type AnswerState = "running" | "stop" | "length" | "stopped" | "failed" | "interrupted";

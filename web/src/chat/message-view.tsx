@@ -237,6 +237,7 @@ const guessers: { readonly [source in keyof DraftStats]-?: string } = {
   forced: "by the form",
   prediction: "predicted",
   lookup: "from the text",
+  earlier: "from earlier answers",
   model: "by the small model",
   mtp: "by the model's own blocks",
 };
