@@ -64,6 +64,8 @@ napi_value init(napi_env env, napi_value exports) {
       bind<read_rate>("readRate"),
       bind<memory_rate>("memoryRate"),
       bind<gemm_rate>("gemmRate"),
+      bind<attention_rate>("attentionRate"),
+      bind<gate_rate>("gateRate"),
       bind<model_open>("modelOpen"),
       bind<split_threads>("modelThreads"),
       bind<model_close>("modelClose"),

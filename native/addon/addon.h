@@ -114,8 +114,16 @@ Status read_rate(const Text& path, bool direct, int32_t engine, int32_t depth, i
 // Bytes per second, all threads: loops without, with and with non-temporal prefetch over huge pages, over ordinary
 // ones; then the bytes of either that were touched.
 Status memory_rate(int32_t threads, int64_t bytes, double seconds, Slice<double> out);
-// Operations per second of products of many rows, two per multiply-add. Runs once, then for `seconds`.
-Result<double> gemm_rate(int32_t threads, int32_t dtype, double seconds);
+// Null where there can be no such pool.
+std::unique_ptr<Pool> open_pool(int32_t threads);
+
+// --- compute_rates.cc: of all threads, by their processor time; three times, then for `seconds`
+// Operations per second of products of `tokens` rows, two per multiply-add.
+Result<double> gemm_rate(int32_t threads, int32_t dtype, int32_t tokens, double seconds);
+// Operations per second of a prompt's attention, two per multiply-add.
+Result<double> attention_rate(int32_t threads, double seconds);
+// Values per second that gates make.
+Result<double> gate_rate(int32_t threads, double seconds);
 
 // The table of `isa`, or the selected one when there is none. OPTION_INVALID when it cannot be used here.
 Result<const Kernels*> kernels_by_name(const Nullable<Text>& isa);

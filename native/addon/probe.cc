@@ -1,4 +1,4 @@
-// What a plan has to know of this machine: how fast all threads read memory, and multiply.
+// What a plan has to know of this machine's memory: how fast all threads read it. Arithmetic: compute_rates.cc.
 #include <string.h>
 
 #include <algorithm>
@@ -50,15 +50,29 @@ uint64_t read_lines(const uint8_t* data, int64_t bytes) {
   return a[0] ^ a[1];
 }
 
+// By processor time: what others take of the machine meanwhile is not counted.
 template <Loop kLoop>
 void measure(Pool& pool, const uint8_t* data, int64_t bytes, double* best) {
-  double began = now();
-  pool.parallel_for((bytes + kPartBytes - 1) / kPartBytes, [&](int64_t part, int) {
-    int64_t at = part * kPartBytes;
-    uint64_t sum = read_lines<kLoop>(data + at, std::min(kPartBytes, bytes - at));
+  struct alignas(64) Read {
+    int64_t bytes = 0, nanoseconds = 0;
+  };
+  Read reads[kMaxThreads];
+  pool.parallel_for((bytes + kPartBytes - 1) / kPartBytes, [&](int64_t part, int thread) {
+    const int64_t began = thread_nanoseconds();
+    int64_t at = part * kPartBytes, length = std::min(kPartBytes, bytes - at);
+    uint64_t sum = read_lines<kLoop>(data + at, length);
     __asm__ volatile("" : : "r"(sum));  // the loop must not be left out
+    reads[thread].nanoseconds += thread_nanoseconds() - began;
+    reads[thread].bytes += length;
   });
-  *best = std::max(*best, static_cast<double>(bytes) / (now() - began));
+  double rate = 0;
+  int ran = 0;
+  for (const Read& read : reads) {
+    if (read.nanoseconds <= 0) continue;
+    rate += 1e9 * static_cast<double>(read.bytes) / static_cast<double>(read.nanoseconds);
+    ran++;
+  }
+  *best = std::max(*best, rate / std::max(1, ran) * pool.threads());
 }
 
 // Rates of the three loops, over memory of huge or of ordinary pages. Touches `bytes`, or what `seconds` allow.
@@ -88,11 +102,11 @@ Status rates_of(Pool& pool, int64_t bytes, bool huge_pages, double seconds, doub
   return done();
 }
 
+}  // namespace
+
 std::unique_ptr<Pool> open_pool(int32_t threads) {
   return std::unique_ptr<Pool>(threads < 1 || threads > kMaxThreads ? nullptr : Pool::open(threads, nullptr, 0));
 }
-
-}  // namespace
 
 Status memory_rate(int32_t threads, int64_t bytes, double seconds, Slice<double> out) {
   if (bytes < kLeastBytes || bytes > kMostBytes || !(seconds >= 0) || seconds > 60 || out.length != MEMORY_RATES) {
@@ -106,56 +120,6 @@ Status memory_rate(int32_t threads, int64_t bytes, double seconds, Slice<double>
   // Faulting ordinary pages takes longer than reading them: a quarter tells as much.
   bytes = page_up(std::max(kLeastBytes, bytes / 4));
   return rates_of(*pool, bytes, false, seconds / 4, out.data + MEMORY_SMALL_PLAIN, out.data + MEMORY_SMALL_BYTES);
-}
-
-// The product of a typical prefill chunk, as prefill runs it: parts of weight rows times all token rows.
-Result<double> gemm_rate(int32_t threads, int32_t dtype, double seconds) {
-  constexpr int64_t kCols = 2048, kTokens = 256, kPartRows = 64, kRowsPerThread = 256;
-  const DtypeInfo* info = dtype_info(dtype);
-  if (info == nullptr || kCols % info->block != 0 || !(seconds >= 0) || seconds > 10) {
-    return bad_argument("a product rate of tensor type %d", dtype);
-  }
-  std::unique_ptr<Pool> pool = open_pool(threads);
-  if (pool == nullptr) return fail("OPTION_INVALID", "%d threads cannot be started", threads);
-  const Kernels& k = kernels();
-  const int64_t rows = kRowsPerThread * threads, row_bytes = kCols / info->block * info->bytes;
-  Counters counters;
-  Buffer weights, x, q, d, sums, out, scratch;
-  auto bytes = [](int64_t count, size_t size) { return static_cast<size_t>(count) * size; };
-  if (!weights.allocate(&counters, Purpose::weights, bytes(rows, static_cast<size_t>(row_bytes)), true) ||
-      !x.allocate(&counters, Purpose::scratch, bytes(kTokens * kCols, sizeof(float))) ||
-      !q.allocate(&counters, Purpose::scratch, bytes(kTokens * kCols, 1)) ||
-      !d.allocate(&counters, Purpose::scratch, bytes(kTokens * kCols / 32, sizeof(float))) ||
-      !sums.allocate(&counters, Purpose::scratch, bytes(kTokens * kCols / 16, sizeof(int16_t))) ||
-      !out.allocate(&counters, Purpose::scratch, bytes(kTokens * rows, sizeof(float))) ||
-      !scratch.allocate(&counters, Purpose::scratch, bytes(threads, kScratchBytes))) {
-    return fail("MEMORY_BUDGET", "no memory for a product to measure");
-  }
-  // Weights stay zero: integer products take the same time whatever they multiply.
-  for (int64_t i = 0; i < kTokens * kCols; i++) x.as<float>()[i] = static_cast<float>((i * 37) % 255) / 127.0f - 1.0f;
-  const int64_t d_stride = kCols / (info->acts == ACTS_Q8_256 ? 256 : 32);
-  for (int64_t t = 0; t < kTokens && info->acts != ACTS_F32; t++) {
-    auto quantize = info->acts == ACTS_Q8_256 ? k.quantize_q8_256 : k.quantize_q8_32;
-    quantize(x.as<float>() + t * kCols, q.as<int8_t>() + t * kCols, d.as<float>() + t * d_stride,
-             sums.as<int16_t>() + t * (kCols / 16), kCols);
-  }
-  const Acts acts = {info->acts, kTokens, kCols, x.as<float>(), q.as<int8_t>(), d.as<float>(), sums.as<int16_t>(),
-                     kCols, kCols, d_stride, kCols / 16};
-  const double operations = 2.0 * static_cast<double>(rows) * kCols * kTokens;
-  // On a busy machine a few passes may all be interrupted: some more time is worth it.
-  constexpr int kLeastPasses = 8;
-  double best = 0, start = now();
-  for (int pass = 0;; pass++) {
-    double began = now(), gone = began - start;
-    if (pass > 0 && gone >= (pass < kLeastPasses ? 5 * seconds : seconds)) break;
-    pool->parallel_for(rows / kPartRows, [&](int64_t part, int thread) {
-      int64_t row = part * kPartRows;
-      k.gemm[dtype](weights.as<uint8_t>() + row * row_bytes, row_bytes, kPartRows, kCols, &acts, nullptr, kTokens,
-                    out.as<float>() + row, rows, scratch.as<uint8_t>() + thread * kScratchBytes);
-    });
-    best = std::max(best, operations / (now() - began));
-  }
-  return best;
 }
 
 }  // namespace hw

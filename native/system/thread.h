@@ -20,6 +20,8 @@ void name_thread(const char* name);
 // Offers the CPU to a thread that waits for one.
 void yield_thread();
 int64_t monotonic_nanoseconds();
+// Processor time of the calling thread; on Windows, which counts that in steps of 16 ms, the time that goes by.
+int64_t thread_nanoseconds();
 
 // Binds the calling thread to a CPU. False where the system refuses, or has no such thing (macOS, which is told
 // instead that the thread is for the cores that are fast).

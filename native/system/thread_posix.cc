@@ -25,6 +25,12 @@ void* run(void* pointer) {
   return nullptr;
 }
 
+int64_t nanoseconds(clockid_t clock) {
+  timespec t;
+  clock_gettime(clock, &t);
+  return static_cast<int64_t>(t.tv_sec) * 1000000000 + t.tv_nsec;
+}
+
 static_assert(sizeof(pthread_t) <= sizeof(uintptr_t), "a handle holds a pthread_t");
 
 }  // namespace
@@ -57,10 +63,8 @@ void SystemThread::join() {
 
 void yield_thread() { sched_yield(); }
 
-int64_t monotonic_nanoseconds() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return static_cast<int64_t>(t.tv_sec) * 1000000000 + t.tv_nsec;
-}
+int64_t monotonic_nanoseconds() { return nanoseconds(CLOCK_MONOTONIC); }
+
+int64_t thread_nanoseconds() { return nanoseconds(CLOCK_THREAD_CPUTIME_ID); }
 
 }  // namespace hw

@@ -79,6 +79,8 @@ int64_t monotonic_nanoseconds() {
   return now.QuadPart / frequency * 1000000000 + now.QuadPart % frequency * 1000000000 / frequency;
 }
 
+int64_t thread_nanoseconds() { return monotonic_nanoseconds(); }
+
 bool bind_thread(int cpu) {
   GROUP_AFFINITY place;
   return place_of(cpu, &place) && SetThreadGroupAffinity(GetCurrentThread(), &place, nullptr) != 0;

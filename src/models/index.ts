@@ -31,7 +31,7 @@ export {
   poolings,
   type VectorConfig,
 } from "./flow/architecture.js";
-export type { ExpertBody, HeardExperts, Program } from "./flow/calls.js";
+export { type ExpertBody, type HeardExperts, lookedBack, type Program, weightsOf } from "./flow/calls.js";
 export type { Role } from "./flow/tensors.js";
 export type { HiddenRows, PassExtras } from "./forward.js";
 export { factorSuffixes } from "./record-tensors.js";

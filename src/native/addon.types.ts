@@ -394,8 +394,15 @@ export interface NativeAddon {
    * touched in about `seconds`. out: `memoryRates`. @throws MEMORY_BUDGET, OPTION_INVALID
    */
   memoryRate(threads: number, bytes: number, seconds: number, out: Float64Array): void;
-  /** Operations per second (two per multiply-add) of the product with many rows; best of what runs in `seconds`. */
-  gemmRate(threads: number, dtypeId: number, seconds: number): number;
+  /**
+   * Operations per second (two per multiply-add) of the product with `tokens` rows, 1 to 512: all threads, by their
+   * processor time; the best of what runs in `seconds`, like the next two.
+   */
+  gemmRate(threads: number, dtypeId: number, tokens: number, seconds: number): number;
+  /** Operations per second of a prompt's attention over F16 pages. */
+  attentionRate(threads: number, seconds: number): number;
+  /** Values per second that gates (SwiGLU) make. */
+  gateRate(threads: number, seconds: number): number;
   /**
    * The `count` largest logits of a row that are not marked (marks [vocab], 1 = left out), as a heap with the worst on
    * top: the lower logit, of equal ones the higher id. No model.

@@ -101,6 +101,8 @@ const functions = {
   readRate: true,
   memoryRate: true,
   gemmRate: true,
+  attentionRate: true,
+  gateRate: true,
   bestLogits: true,
   sumOfExp: true,
   dequantize: true,

@@ -3,8 +3,8 @@ import { test } from "node:test";
 import { defaultMachine } from "./machine.js";
 
 test("a guessed machine is within its limits, and what is known replaces guesses", () => {
-  const { ceiling, diskTable, ...guessed } = defaultMachine();
-  assert.equal(diskTable, undefined);
+  const { ceiling, diskTable, computeRates, ...guessed } = defaultMachine();
+  assert.deepEqual([diskTable, computeRates], [undefined, undefined]);
   assert.equal(ceiling?.bytes, guessed.memoryLimitBytes);
   for (const value of Object.values(guessed)) assert.ok(Number.isFinite(value) && value > 0);
   assert.ok(guessed.availableBytes < guessed.memoryLimitBytes);

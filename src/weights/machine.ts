@@ -6,6 +6,14 @@ import { defaultThreads } from "../native/threads.js";
 import type { DiskTable } from "./disk-rates.js";
 import { type Ceiling, memoryLimit } from "./memory-limit.js";
 
+/** Rates at which a prompt's rows are computed: all threads, by their processor time. */
+export interface ComputeRates {
+  /** Products by type: operations a second (two per multiply-add), and the cost of unpacking the weights, in rows. */
+  readonly products: Readonly<Record<string, { readonly opsPerSecond: number; readonly unpackRows: number }>>;
+  readonly attentionOpsPerSecond: number;
+  readonly gateValuesPerSecond: number;
+}
+
 export interface MachineProfile {
   /** The machine's memory, or the tightest limit this process runs under. */
   readonly memoryLimitBytes: number;
@@ -30,6 +38,8 @@ export interface MachineProfile {
   readonly diskProcessorSecondsPerByte?: number;
   /** Two per multiply-add, products of many rows. */
   readonly gemmOpsPerSecond: number;
+  /** The same of each type, and of the rest of a prompt; absent: not measured. */
+  readonly computeRates?: ComputeRates;
   readonly threads: number;
 }
 

@@ -7,6 +7,8 @@ import type { SlotClass } from "./plan-experts.js";
 import type { PlanModel } from "./plan-model.js";
 import { pipelineSeconds } from "./plan-pipeline.js";
 import type { Ring } from "./plan-tiles.js";
+import { PromptCompute } from "./plan-work.js";
+import type { ComputeCosts } from "./prompt-seconds.js";
 
 export interface Prediction {
   /** Weight bytes a pass of one row uses. */
@@ -30,6 +32,8 @@ export interface Prediction {
   readonly promptPassSeconds: number;
   /** The same when nothing has been read before. */
   readonly firstPromptPassSeconds: number;
+  /** The computing of passes of a prompt. */
+  readonly promptCompute: ComputeCosts;
 }
 
 export interface PredictionInput {
@@ -63,6 +67,8 @@ const expertLayerSeconds = 400e-6;
 const layerSeconds = 20e-6;
 /** Positions behind a token of a typical answer. */
 const typicalPositions = 2 * pagePositions;
+/** The part of reading weights from memory that products of many rows do not hide. */
+const unhiddenRead = 0.25;
 /** Prefill under streaming computes this many times as long as it reads. */
 const computePerRead = 4;
 const latencySeconds = 10;
@@ -219,7 +225,34 @@ function prefill(input: PredictionInput, passBytes: number) {
     prefillTokensPerSecond: rows / secondsOf(rows),
     promptPassSeconds: Math.max(readSeconds, disk),
     firstPromptPassSeconds: Math.max(readSeconds, disk * slower),
+    promptCompute: promptCompute(input),
   };
+}
+
+/**
+ * Computing of passes of a prompt, type by type and with what rows see: times to be told. Choices of a plan rest on the
+ * plainer figures above, which are the same for every budget.
+ */
+function promptCompute({ model, machine, maxRows }: PredictionInput): ComputeCosts {
+  const memory = kernelShare * machine.memoryReadBytesPerSecond;
+  const head = model.trunk.reduce((sum, m) => sum + (m.role === "head" ? m.bytes : 0), 0);
+  const compute = new PromptCompute(model.description, machine);
+  const passes = passSizes(maxRows).map((rows) => {
+    const experts = compute.expertUse(rows);
+    const read = (model.trunkBytes - head) / memory + experts.bytes / (expertShare * machine.memoryReadBytesPerSecond);
+    const products = compute.productSeconds(rows) + experts.seconds;
+    // The head is for one row of all.
+    const seconds = head / memory + Math.max(read, products + unhiddenRead * read) + rows * compute.valueSeconds;
+    return { rows, seconds };
+  });
+  return { passes, attention: compute.attention };
+}
+
+/** Passes of which the time is told: twice as many rows each time, as far as there may be. */
+function passSizes(maxRows: number): number[] {
+  const sizes: number[] = [];
+  for (let rows = 16; rows < maxRows; rows *= 2) sizes.push(rows);
+  return [...sizes, maxRows];
 }
 
 /** The smallest number in [1, most] for which `holds`, `most` when there is none. */

@@ -1,4 +1,5 @@
 /** A plan in words, figures and as a map of the model. Types only, so that the page is compiled against them too. */
+import type { ComputeCosts } from "./prompt-seconds.js";
 
 /**
  * pinned: in memory of our own. mapped: of a file the system holds as it likes. streamed: read at every pass. split:
@@ -66,10 +67,14 @@ export interface PlanSummary {
   readonly passBytes: number;
   readonly streamedBytesPerPass: number;
   readonly secondsPerToken: number;
+  /** The part of it that computes, beside which the disk is read. */
+  readonly computeSeconds: number;
   readonly prefillTokensPerSecond: number;
   /** The least a pass of a prompt takes, and the first one of all, which reads what was never read before. */
   readonly promptPassSeconds: number;
   readonly firstPromptPassSeconds: number;
+  /** The computing of passes of a prompt. */
+  readonly promptCompute: ComputeCosts;
   readonly expertHitRate: number;
   /** Nobody has measured what the times rest on: they may be wrong several times over. */
   readonly guessed: boolean;

@@ -17,8 +17,9 @@ export function summarizePlan(
   guessed: boolean,
 ): PlanSummary {
   const { strategy, budgetBytes, bytes, contextTokens, prediction, notes } = plan;
-  const { passBytes, streamedBytesPerPass, secondsPerToken, prefillTokensPerSecond, expertHitRate } = prediction;
-  const { promptPassSeconds, firstPromptPassSeconds } = prediction;
+  const { passBytes, streamedBytesPerPass, secondsPerToken, computeSeconds, prefillTokensPerSecond, expertHitRate } =
+    prediction;
+  const { promptPassSeconds, firstPromptPassSeconds, promptCompute } = prediction;
   return {
     strategy,
     io,
@@ -28,9 +29,11 @@ export function summarizePlan(
     passBytes,
     streamedBytesPerPass,
     secondsPerToken,
+    computeSeconds,
     prefillTokensPerSecond,
     promptPassSeconds,
     firstPromptPassSeconds,
+    promptCompute,
     expertHitRate,
     guessed,
     notes,

@@ -4,6 +4,7 @@ import { isObject } from "../json-object.js";
 import { readTextSync } from "../regular-file.js";
 import { writeWholeSync } from "../replace-file.js";
 import { cacheFolder, thisUser } from "../user-folders.js";
+import type { ComputeRates } from "./machine.js";
 import type { DiskMeasurement } from "./probe-disk.js";
 
 export interface CpuMeasurement {
@@ -12,6 +13,7 @@ export interface CpuMeasurement {
   /** Which loop that was, e.g. "prefetch, 2 MiB pages". */
   readonly loop: string;
   readonly gemmOpsPerSecond: number;
+  readonly computeRates: ComputeRates;
 }
 
 export interface Dated {
@@ -36,6 +38,8 @@ export interface ProbeCache {
 
 /** 2: disks have a table by size and number of reads. Older files are measured again. */
 const version = 2;
+/** The highest cost of unpacking the weights of a product, in rows. */
+export const mostUnpackRows = 64;
 /** Containers mount new devices all the time: the oldest entries go. */
 const maxEntries = 64;
 
@@ -95,7 +99,20 @@ const isRate = (value: unknown) => typeof value === "number" && value >= 1e3 && 
 /** At most a second of processor time for a megabyte. */
 const isShare = (value: unknown) => typeof value === "number" && value >= 0 && value <= 1e-6;
 const isCpu = (e: Record<string, unknown>) =>
-  isRate(e.memoryReadBytesPerSecond) && isRate(e.gemmOpsPerSecond) && typeof e.loop === "string";
+  isRate(e.memoryReadBytesPerSecond) &&
+  isRate(e.gemmOpsPerSecond) &&
+  typeof e.loop === "string" &&
+  isObject(e.computeRates) &&
+  isRate(e.computeRates.attentionOpsPerSecond) &&
+  isRate(e.computeRates.gateValuesPerSecond) &&
+  isObject(e.computeRates.products) &&
+  Object.values(e.computeRates.products).every(isProduct);
+const isProduct = (value: unknown) =>
+  isObject(value) &&
+  isRate(value.opsPerSecond) &&
+  typeof value.unpackRows === "number" &&
+  value.unpackRows >= 0 &&
+  value.unpackRows <= mostUnpackRows;
 const isDisk = (e: Record<string, unknown>) =>
   isRate(e.bytesPerSecond) &&
   (e.firstTouchBytesPerSecond === undefined || isRate(e.firstTouchBytesPerSecond)) &&

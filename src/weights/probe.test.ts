@@ -110,6 +110,11 @@ const cpu = {
   memoryReadBytesPerSecond: 3e10,
   loop: "plain",
   gemmOpsPerSecond: 1e11,
+  computeRates: {
+    products: { Q4_K: { opsPerSecond: 1e11, unpackRows: 5 } },
+    attentionOpsPerSecond: 2e10,
+    gateValuesPerSecond: 1e9,
+  },
   measuredAt: "2026-01-02T03:04:05Z",
 };
 const disk = {
@@ -202,6 +207,8 @@ function fakeAddon() {
       calls.gemm++;
       return 2e11;
     },
+    attentionRate: () => 5e10,
+    gateRate: () => 2e9,
   } as unknown as NativeAddon;
   return { addon, calls };
 }
@@ -214,6 +221,8 @@ test("what is measured is remembered by device and processor, and measured again
   assert.equal(Math.round(probed.profile.diskReadBytesPerSecond), 2e9);
   assert.equal(probed.profile.memoryReadBytesPerSecond, 3e10);
   assert.equal(probed.profile.gemmOpsPerSecond, 2e11);
+  assert.deepEqual(probed.profile.computeRates?.products.Q4_K, { opsPerSecond: 2e11, unpackRows: 0 });
+  assert.equal(probed.profile.computeRates?.attentionOpsPerSecond, 5e10);
   assert.equal(probed.profile.threads, 3);
   assert.equal(probed.cpu?.loop, "prefetch, 2 MiB pages");
   assert.deepEqual(probed.notes, []);
@@ -222,7 +231,7 @@ test("what is measured is remembered by device and processor, and measured again
   assert.deepEqual([known.disk, known.cpu], [JSON.parse(JSON.stringify(probed.disk)), probed.cpu]);
   assert.equal(known.profile.diskReadBytesPerSecond, probed.disk?.bytesPerSecond);
   probeMachine({ ...options, addon });
-  assert.deepEqual(calls, { reads, memory: 1, gemm: 1 });
+  assert.deepEqual([calls.reads, calls.memory], [reads, 1]);
   assert.equal(knownMachine({ path: folder, threads: 4 }).cpu, undefined);
   probeMachine({ ...options, addon, refresh: true });
   assert.ok(calls.reads > reads && calls.memory === 2);
@@ -276,9 +285,12 @@ test("a real probe: rates of this machine, within its time", { skip: addon === u
   for (const rate of out.subarray(0, 6)) assert.ok(rate > 1e7 && rate < 1e13, `${rate}`);
   assert.deepEqual([...out.subarray(6)], [64 * MiB, 16 * MiB]);
   for (const dtype of [0, 8, 12]) {
-    const rate = addon.gemmRate(2, dtype, 0);
-    assert.ok(rate > 1e6 && rate < 1e15, `${dtype}: ${rate}`);
+    for (const rows of [1, 16, 256]) {
+      const rate = addon.gemmRate(2, dtype, rows, 0);
+      assert.ok(rate > 1e6 && rate < 1e15, `${dtype}, ${rows} rows: ${rate}`);
+    }
   }
+  for (const rate of [addon.attentionRate(2, 0), addon.gateRate(2, 0)]) assert.ok(rate > 1e5 && rate < 1e15, `${rate}`);
   assert.ok(performance.now() - began < 20_000); // a probe that hangs, not a busy machine
 });
 
@@ -289,15 +301,22 @@ test("the addon refuses what it cannot measure", { skip: addon === undefined && 
   wrong(() => addon.memoryRate(1, 2 ** 50, 1, new Float64Array(8)));
   wrong(() => addon.memoryRate(1, MiB, Number.NaN, new Float64Array(8)));
   wrong(() => addon.memoryRate(1, MiB, 1, new Float64Array(6)));
-  wrong(() => void addon.gemmRate(1, 4, 0));
-  wrong(() => void addon.gemmRate(1, 12, 100));
-  for (const threads of [0, -1, 100_000])
-    assert.throws(() => addon.gemmRate(threads, 12, 0), { code: "OPTION_INVALID" });
+  wrong(() => void addon.gemmRate(1, 4, 16, 0));
+  wrong(() => void addon.gemmRate(1, 12, 16, 100));
+  wrong(() => void addon.gemmRate(1, 12, 0, 0));
+  wrong(() => void addon.gemmRate(1, 12, 513, 0));
+  wrong(() => void addon.attentionRate(1, 100));
+  wrong(() => void addon.gateRate(1, Number.NaN));
+  for (const threads of [0, -1, 100_000]) {
+    assert.throws(() => addon.gemmRate(threads, 12, 16, 0), { code: "OPTION_INVALID" });
+    assert.throws(() => addon.attentionRate(threads, 0), { code: "OPTION_INVALID" });
+    assert.throws(() => addon.gateRate(threads, 0), { code: "OPTION_INVALID" });
+  }
 });
 
 test("times rest on guesses until memory is measured, and the disk where it is read", () => {
   const measuredAt = "2026-03-04T05:06:07.000Z";
-  const cpu = { memoryReadBytesPerSecond: 1e10, loop: "plain", gemmOpsPerSecond: 1e11, measuredAt };
+  const measured = { ...cpu, measuredAt };
   const disk = {
     mode: "direct",
     engine: "uring",
@@ -309,9 +328,9 @@ test("times rest on guesses until memory is measured, and the disk where it is r
   } as const;
   const found = [
     restsOnGuesses({ cpu: undefined, disk }, false),
-    restsOnGuesses({ cpu, disk: undefined }, false),
-    restsOnGuesses({ cpu, disk: undefined }, true),
-    restsOnGuesses({ cpu, disk }, true),
+    restsOnGuesses({ cpu: measured, disk: undefined }, false),
+    restsOnGuesses({ cpu: measured, disk: undefined }, true),
+    restsOnGuesses({ cpu: measured, disk }, true),
   ];
   assert.deepEqual(found, [true, false, true, false]);
 });

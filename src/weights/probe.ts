@@ -8,6 +8,7 @@ import type { NativeAddon } from "../native/addon.types.js";
 import { memoryRates } from "../native/boundary.js";
 import { NamedNumbers } from "../native/named-numbers.js";
 import { defaultThreads } from "../native/threads.js";
+import { measureCompute } from "./compute-rates.js";
 import { diskInfo } from "./disk-info.js";
 import { defaultMachine, type MachineProfile } from "./machine.js";
 import { memoryLimit } from "./memory-limit.js";
@@ -141,22 +142,23 @@ const loopNames = Object.keys(loops) as (keyof typeof loops)[];
 function measureCpu(addon: NativeAddon, threads: number, seconds: number): CpuMeasurement {
   const rates = new NamedNumbers(memoryRates);
   const quarter = Math.floor(memoryLimit().budgetBytes / 4);
-  const gemmSeconds = Math.min(0.1, seconds / 8);
+  const computeSeconds = seconds / 2;
   addon.memoryRate(
     threads,
     Math.max(leastMemory, Math.min(wantedMemory, quarter)),
-    seconds - gemmSeconds,
+    seconds - computeSeconds,
     rates.values,
   );
+  const computeRates = measureCompute(addon, threads, computeSeconds);
   const best = loopNames.reduce((a, b) => (rates.get(b) > rates.get(a) ? b : a));
   return {
     memoryReadBytesPerSecond: rates.get(best),
     loop: loops[best],
-    // The commonest type; others of its width take about as long once a tile is unpacked.
-    gemmOpsPerSecond: addon.gemmRate(threads, q4k, gemmSeconds),
+    // The commonest type stands for all where one figure is wanted.
+    gemmOpsPerSecond: computeRates.products.Q4_K!.opsPerSecond,
+    computeRates,
   };
 }
-const q4k = 12;
 
 function machineWith(
   { threads }: ProbeOptions,
@@ -171,6 +173,7 @@ function machineWith(
   const profile = defaultMachine({
     ...(threads !== undefined && { threads }),
     ...(cpu !== undefined && {
+      computeRates: cpu.computeRates,
       memoryReadBytesPerSecond: learned?.memoryBytesPerSecond ?? cpu.memoryReadBytesPerSecond,
       gemmOpsPerSecond: cpu.gemmOpsPerSecond,
     }),

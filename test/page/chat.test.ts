@@ -120,6 +120,8 @@ describe("the chat of the page", { skip: skipPage }, () => {
     await showSide(first.page);
     await first.page.click(".new");
     await first.page.waitForSelector(".welcome");
+    // On a narrow page the list closes behind what was chosen.
+    await first.page.waitForSelector(".app[data-side=closed]");
     await showSide(first.page);
     await first.page.waitForSelector(`.row:has(a[href='#/c/${id}']) .state-dot.running`);
     await until(async () => (await answer(second))!.length > early.length + 10);

@@ -42,6 +42,7 @@ test("a busy machine is said", () => {
 
 test("what was measured, in words", () => {
   const measuredAt = "2026-03-04T05:06:07.000Z";
+  const computeRates = { products: {}, attentionOpsPerSecond: 1e11, gateValuesPerSecond: 1e9 };
   const lines = probeLines({
     profile: {
       memoryLimitBytes: 1,
@@ -52,7 +53,13 @@ test("what was measured, in words", () => {
       gemmOpsPerSecond: 2e11,
       threads: 2,
     },
-    cpu: { memoryReadBytesPerSecond: 2.5e10, loop: "plain, 2 MiB pages", gemmOpsPerSecond: 2e11, measuredAt },
+    cpu: {
+      memoryReadBytesPerSecond: 2.5e10,
+      loop: "plain, 2 MiB pages",
+      gemmOpsPerSecond: 2e11,
+      computeRates,
+      measuredAt,
+    },
     disk: {
       mode: "direct",
       engine: "uring",

@@ -250,7 +250,7 @@ export function weightsOf(call: Call): readonly Weight[] {
 export const seesAhead = (reach: Reach): boolean => typeof reach === "object" && "symmetric" in reach;
 
 /** Positions a reach needs of the past, the row's own included; 0 = all. */
-function lookedBack(reach: Reach): number {
+export function lookedBack(reach: Reach): number {
   if (reach === "all") return 0;
   if ("window" in reach) return reach.window;
   // Rows that look ahead are all in one pass, with all they see.

@@ -17,15 +17,17 @@ import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
 import type { AnswerMaker, GoOn, MadeAnswer, MakerEvents, MakerRequest } from "./answer-maker-types.js";
 import type { StoredResume } from "./conversation-file.js";
-import { plannedCosts } from "./pass-costs.js";
 import { readSeconds } from "./price.js";
 import type { ConversationForm, ConversationSampling, PassCosts } from "./wire.js";
 
 export class ModelAnswerMaker implements AnswerMaker {
   readonly #context: ServerContext;
+  readonly #costs: () => PassCosts | undefined;
 
-  constructor(context: ServerContext) {
+  /** @param costs what passes of the model cost now */
+  constructor(context: ServerContext, costs: () => PassCosts | undefined) {
     this.#context = context;
+    this.#costs = costs;
   }
 
   get model(): string | undefined {
@@ -57,6 +59,11 @@ export class ModelAnswerMaker implements AnswerMaker {
     }
   }
 
+  #secondsToRead(tokens: number): number | undefined {
+    const costs = this.#costs();
+    return costs && readSeconds(costs, tokens);
+  }
+
   async #generate(
     { engine, info }: ServedModel,
     { tokens, reader, shown = [], constraint, kept, resumed }: Asked,
@@ -74,7 +81,7 @@ export class ModelAnswerMaker implements AnswerMaker {
     const onEvent = (event: JobEvent) => {
       const text = fold.add(event);
       if (event.kind === "queued") events.queued(fold.ahead);
-      else if (event.kind === "prompt") events.started(tokens.length, expectedSeconds(info, tokens.length));
+      else if (event.kind === "prompt") events.started(tokens.length, this.#secondsToRead(tokens.length));
       else if (event.kind === "pass" && event.total > 0) events.prompt(fold.read, fold.total, event.entry.rows);
       else if (event.kind === "resumed")
         events.resumed(event.texts.map((piece, i) => read(piece, resumed?.tokens[i])).join(""));
@@ -114,12 +121,6 @@ export class ModelAnswerMaker implements AnswerMaker {
       release();
     }
   }
-}
-
-function expectedSeconds(info: ServedModel["info"], promptTokens: number): number | undefined {
-  if (info.residency.plan === undefined) return undefined;
-  const { firstPassSeconds: _, ...costs } = plannedCosts(info);
-  return readSeconds(costs as PassCosts, promptTokens);
 }
 
 export interface Asked {

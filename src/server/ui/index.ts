@@ -28,7 +28,8 @@ export function mountUi(app: Hono, context: ServerContext): void {
   };
   const data = context.config.dataFolder ?? defaultDataFolder();
   const store = new ConversationStore(join(data, "conversations"), { onListed: changed, log: context.log });
-  const answers = new Answers(store, new ModelAnswerMaker(context), changed);
+  const machine = new Machine(context);
+  const answers = new Answers(store, new ModelAnswerMaker(context, () => machine.costs), changed);
   const seats = new Seats(data);
   const next = new NextMessages(store, answers, seats, context.log);
   context.model.onChange(({ phase }) => {
@@ -40,7 +41,7 @@ export function mountUi(app: Hono, context: ServerContext): void {
     await seats.end();
   });
   mountConversations(ui, store, answers, next, context);
-  mountMachine(ui, context, new Machine(context), (listener) => {
+  mountMachine(ui, context, machine, (listener) => {
     listeners.add(listener);
     return () => listeners.delete(listener);
   });

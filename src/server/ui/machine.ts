@@ -1,6 +1,7 @@
 /** Samples of the engine's status for the page's charts: the last ten minutes, whether anybody looks or not. */
 import type { EngineStatus } from "../../link/protocol.js";
 import type { ServerContext } from "../service/context.js";
+import { OtherWork } from "./other-work.js";
 import { PassCostMeter } from "./pass-costs.js";
 import type { MemoryNow, PassCosts, Sample } from "./wire.js";
 
@@ -35,6 +36,7 @@ export class Machine {
   #memoryAskedAt = 0;
   #asking = false;
   readonly #costs = new PassCostMeter();
+  readonly #others = new OtherWork();
 
   constructor(context: ServerContext) {
     this.#context = context;
@@ -63,7 +65,7 @@ export class Machine {
   /** The costs of the model's passes. */
   get costs(): PassCosts | undefined {
     const { info } = this.#context.model;
-    return info === undefined ? undefined : this.#costs.costs(info);
+    return info === undefined ? undefined : this.#costs.costs(info, this.#others.slowdown);
   }
 
   get memory(): MemoryNow | undefined {
@@ -80,7 +82,8 @@ export class Machine {
 
   /** Passes come faster than statuses with a small model: those between two statuses are not in `seen`. */
   #see(status: EngineStatus): void {
-    this.#costs.see(status);
+    const { info } = this.#context.model;
+    if (info !== undefined) this.#costs.see(status, info);
     const { passes, lastPass } = status;
     if (lastPass === undefined || passes === this.#passesSeen) return;
     this.#passesSeen = passes;
@@ -100,6 +103,7 @@ export class Machine {
   #sample(): void {
     const now = this.#context.status.latest;
     const time = Date.now();
+    if (now?.running === 0) this.#others.look();
     if (now !== undefined) {
       const before = this.#before ?? now;
       const since = (of: (status: EngineStatus) => number) => Math.max(0, of(now) - of(before));

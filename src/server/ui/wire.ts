@@ -5,6 +5,7 @@
 
 import type { FolderListing } from "../../store/listing.js";
 import type { PlanSummary } from "../../weights/plan-summary-types.js";
+import type { ComputeCosts } from "../../weights/prompt-seconds.js";
 
 export type { FolderListing, FolderModel, PlanReport } from "../../store/listing.js";
 export type { PullPlan } from "../../store/pull/preview-types.js";
@@ -227,8 +228,8 @@ export interface PassCosts {
   /** Rows of a prompt that a pass reads at most. */
   readonly chunkRows: number;
   readonly oneRowSeconds: number;
-  /** A row's part of a pass that has many, as far as it computes. */
-  readonly rowSeconds: number;
+  /** The computing of passes of many rows. */
+  readonly compute: ComputeCosts;
   /** The least a pass of many rows takes: it reads what is not in memory. */
   readonly passSeconds: number;
   /** The same of the next pass, when it is the first of all. */

@@ -41,7 +41,7 @@ export function DraftPrice({ text, used = 0, contextTokens }: DraftPriceProps): 
   if (tokens === undefined || contextTokens === undefined) return null;
   const share = (used + tokens) / contextTokens;
   const parts = [`about ${count(tokens)} tokens`];
-  if (costs !== undefined) parts.push(`${about(readSeconds(costs, tokens))} to read`);
+  if (costs !== undefined) parts.push(`${about(readSeconds(costs, tokens, used))} to read`);
   const fits = share < 1;
   parts.push(fits ? `${percent(share)} of the context` : `does not fit the context of ${count(contextTokens)}`);
   return (

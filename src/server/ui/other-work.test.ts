@@ -1,0 +1,35 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { OtherWork } from "./other-work.js";
+
+const ready = (threads: number): string => `cpu  1 2 3\nctxt 9\nprocs_running ${threads}\nprocs_blocked 0\n`;
+
+test("computing takes longer by the share that others get, as they were in the last ten seconds", () => {
+  let text = ready(1);
+  const work = new OtherWork(() => text, 2, 4);
+  assert.equal(work.slowdown, 1, "nobody has looked");
+  work.look();
+  assert.equal(work.slowdown, 1, "who looks is no other");
+  text = ready(3);
+  for (let i = 0; i < 20; i++) work.look();
+  assert.equal(work.slowdown, 1, "there are processors for all of them");
+  text = ready(7);
+  for (let i = 0; i < 10; i++) work.look();
+  assert.equal(work.slowdown, 1.5, "(2 + 4) threads on 4 processors");
+  for (let i = 0; i < 10; i++) work.look();
+  assert.equal(work.slowdown, 2);
+});
+
+test("a system that tells nothing is taken for one of our own", () => {
+  const none = new OtherWork(
+    () => {
+      throw new Error("ENOENT");
+    },
+    2,
+    2,
+  );
+  none.look();
+  const other = new OtherWork(() => "cpu 1 2 3\n", 2, 2);
+  other.look();
+  assert.deepEqual([none.slowdown, other.slowdown], [1, 1]);
+});

@@ -1,0 +1,50 @@
+/**
+ * How much longer computing takes because others want the processors, too: from the threads of the whole machine that
+ * are ready to run, looked at while the model does nothing.
+ */
+import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { defaultMachine } from "../../weights/machine.js";
+
+/** Ten seconds of looking twice a second: others come and go. */
+const keptLooks = 20;
+
+export class OtherWork {
+  readonly #looks: number[] = [];
+  readonly #read: () => string;
+  readonly #threads: number;
+  readonly #processors: number;
+
+  /** @param threads of the model */
+  constructor(
+    read: () => string = () => readFileSync("/proc/stat", "latin1"),
+    threads: number = defaultMachine().threads,
+    processors: number = availableParallelism(),
+  ) {
+    this.#read = read;
+    this.#threads = threads;
+    this.#processors = processors;
+  }
+
+  /** Call while the model does nothing: its threads are not others. Elsewhere than on Linux nothing is seen. */
+  look(): void {
+    let text: string;
+    try {
+      text = this.#read();
+    } catch {
+      return;
+    }
+    const ready = /^procs_running (\d+)$/m.exec(text)?.[1];
+    if (ready === undefined) return;
+    // One of them is whoever looks.
+    this.#looks.push(Math.max(0, Number(ready) - 1));
+    if (this.#looks.length > keptLooks) this.#looks.shift();
+  }
+
+  /** How many times as long computing takes, in tenths: a fair system gives every thread the same. At least 1. */
+  get slowdown(): number {
+    if (this.#looks.length === 0) return 1;
+    const others = this.#looks.reduce((sum, look) => sum + look, 0) / this.#looks.length;
+    return Math.max(1, Math.round((10 * (this.#threads + others)) / this.#processors) / 10);
+  }
+}
