@@ -29,6 +29,7 @@ const bodies: Readonly<Record<string, object>> = {
   "/embedding": { content: "hello" },
   "/embeddings": { input: "hello" },
   "/v1/chat/completions/input_tokens": { messages },
+  "/lora-adapters": [],
   "/api/chat": { messages, stream: false },
   "/api/generate": { prompt: "hello", stream: false },
   "/api/embed": { input: "hello" },
@@ -104,6 +105,20 @@ describe("the OpenAPI document", () => {
         assert.ok(refused.status >= 400 && refused.status < 500, `${path}: ${refused.status}`);
         holds(path, method, "4XX", await refused.json());
       }
+    }
+  });
+
+  it("lists every method that a listed path answers", async () => {
+    for (const [path, operations] of Object.entries(document.paths)) {
+      const refused = await fetch(server.url + path, { method: "PUT" });
+      assert.equal(refused.status, 405, path);
+      const allowed = refused.headers.get("allow")!.split(", ");
+      const listed = Object.keys(operations).map((method) => method.toUpperCase());
+      assert.deepEqual(
+        allowed.filter((method) => method !== "HEAD"),
+        listed.sort(),
+        path,
+      );
     }
   });
 

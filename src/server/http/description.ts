@@ -7,8 +7,8 @@ export interface RouteDescription {
   /** With its parameters as `{id}`. */
   readonly path: string;
   readonly summary: string;
-  /** The schema that checks the body; unknown fields are taken and named in a header. */
-  readonly body?: z.ZodObject;
+  /** The schema that checks the body; unknown fields of an object are taken and named in a header. */
+  readonly body?: z.ZodObject | z.ZodArray;
   /** The body is a form with a file. */
   readonly form?: boolean;
   /** Holds of a 200; undefined: a text that is not described. */

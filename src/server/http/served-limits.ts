@@ -14,6 +14,8 @@ export interface ServedLimits {
   readonly answers: number;
   /** Characters of what stands behind a gap: none where the model cannot fill one. */
   readonly gap: number;
+  /** The largest number of an adapter; -1 without one. */
+  readonly adapter: number;
   /** It is a reranker, and makes no vectors. */
   readonly ranks: boolean;
 }

@@ -1,5 +1,6 @@
 /** llama-server's routes, for `/openapi.json`. */
 import { z } from "zod";
+import { loraList } from "../answers/adapters.js";
 import { count, fillsGaps, makesVectors, type RouteDescription } from "../http/description.js";
 import { countAnswer } from "../openai/answers.js";
 import { chatSchema } from "../openai/chat.js";
@@ -75,5 +76,12 @@ export const llamaRoutes: readonly RouteDescription[] = [
     path: "/lora-adapters",
     summary: "Adapters, and how much each counts where a request does not say",
     answer: z.array(loose({ id: count, path: z.string(), scale: z.number() })),
+  },
+  {
+    method: "post",
+    path: "/lora-adapters",
+    summary: "Set how much each adapter counts where a request does not say; those left out do not count",
+    body: loraList,
+    answer: loose({ success: z.literal(true) }),
   },
 ];

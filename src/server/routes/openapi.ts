@@ -171,7 +171,7 @@ function schemaOf(schema: z.ZodType, io: "input" | "output", limits?: ServedLimi
     override: ({ jsonSchema }) => writeMarks(jsonSchema as Record<string, unknown>, limits),
   });
   // Unknown fields of a body are taken and named in the header x-hundredweight-warnings.
-  return io === "input" ? { ...nullable(made), additionalProperties: true } : made;
+  return io === "input" && made.type === "object" ? { ...nullable(made), additionalProperties: true } : made;
 }
 
 /** `null` counts as left out. */

@@ -13,6 +13,7 @@ export function servedLimits({ config, model }: ServerContext): ServedLimits | u
     context: info.contextTokens,
     answers: Math.min(config.maxChoices, config.maxAnswers),
     gap: gap ? config.maxBodyBytes : 0,
+    adapter: (info.adapters ?? []).length - 1,
     ranks: info.vectors?.pooling === "rank",
   };
 }
