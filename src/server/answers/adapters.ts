@@ -6,7 +6,16 @@ import { marked } from "../http/served-limits.js";
 import type { ServedModel } from "../service/model-service.js";
 
 export const loraList = z
-  .array(z.looseObject({ id: z.int().min(0).max(63).meta(marked({ limits: { maximum: "adapter" } })), scale: z.number().min(-1e6).max(1e6) }))
+  .array(
+    z.looseObject({
+      id: z
+        .int()
+        .min(0)
+        .max(63)
+        .meta(marked({ limits: { maximum: "adapter" } })),
+      scale: z.number().min(-1e6).max(1e6),
+    }),
+  )
   .max(64);
 
 export const loraField = loraList

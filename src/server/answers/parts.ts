@@ -25,7 +25,7 @@ export function* textParts(text: string): Generator<string> {
 
 /** @param share given back when the last part is taken, and when the reader leaves */
 export function bodyOfParts(
-  parts: Iterator<string, unknown> | AsyncIterator<string, unknown>,
+  parts: Iterator<string, unknown> | AsyncIterator<Uint8Array, unknown>,
   share: Share,
 ): ReadableStream<Uint8Array> {
   return new ReadableStream<Uint8Array>(
@@ -33,7 +33,7 @@ export function bodyOfParts(
       async pull(controller) {
         try {
           const { done, value } = await parts.next();
-          if (done !== true) return controller.enqueue(encoder.encode(value));
+          if (done !== true) return controller.enqueue(typeof value === "string" ? encoder.encode(value) : value);
           share.release();
           controller.close();
         } catch (error) {

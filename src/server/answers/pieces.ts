@@ -13,18 +13,19 @@ export class PieceCache {
   }
 
   /** The pieces of these ids, at once when all are known. */
-  of(ids: readonly number[]): ((id: number) => Piece) | Promise<(id: number) => Piece> {
-    const missing = [...new Set(ids)].filter((id) => !this.known.has(id));
-    if (missing.length === 0) return this.lookup;
-    return this.fetch(missing, ids);
+  of(ids: ArrayLike<number>): ((id: number) => Piece) | Promise<(id: number) => Piece> {
+    const missing = new Set<number>();
+    for (let i = 0; i < ids.length; i++) if (!this.known.has(ids[i]!)) missing.add(ids[i]!);
+    if (missing.size === 0) return this.lookup;
+    return this.fetch([...missing], ids);
   }
 
   private readonly lookup = (id: number): Piece => this.known.get(id)!;
 
-  private async fetch(missing: readonly number[], ids: readonly number[]): Promise<(id: number) => Piece> {
+  private async fetch(missing: readonly number[], ids: ArrayLike<number>): Promise<(id: number) => Piece> {
     const pieces = await this.text.perform({ kind: "pieces", tokens: Int32Array.from(missing) });
     const found = new Map(pieces.map((piece, i) => [missing[i]!, piece]));
-    for (const id of ids) if (!found.has(id)) found.set(id, this.known.get(id)!);
+    for (let i = 0; i < ids.length; i++) if (!found.has(ids[i]!)) found.set(ids[i]!, this.known.get(ids[i]!)!);
     if (this.known.size + missing.length > most) this.known.clear();
     for (const id of missing) this.known.set(id, found.get(id)!);
     return (id) => found.get(id)!;

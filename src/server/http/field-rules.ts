@@ -3,7 +3,8 @@
  * `/openapi.json`, so that the document refuses what the server refuses.
  */
 import type { z } from "zod";
-import { validateSchema } from "../../sampling/constraint/json/validate.js";
+import { SchemaDocument } from "../../sampling/constraint/json/documents.js";
+import { validateDocument } from "../../sampling/constraint/json/validate.js";
 
 export interface FieldRule {
   /** The JSON Schema that bodies obey, in which `null` is a field that is left out. */
@@ -24,8 +25,17 @@ export function ruled<S extends z.ZodObject>(schema: S, ...rules: readonly Field
   return checked.meta({ allOf: rules.map(({ says }) => says) });
 }
 
+/** Rules are read once, not at each request. */
+const documents = new WeakMap<object, SchemaDocument>();
+
 function obeys(value: unknown, says: object | boolean): boolean {
-  return validateSchema(says, value)?.length === 0;
+  if (typeof says === "boolean") return says;
+  let document = documents.get(says);
+  if (document === undefined) {
+    document = new SchemaDocument(says);
+    documents.set(says, document);
+  }
+  return validateDocument(document, value)?.length === 0;
 }
 
 export function rule(param: string, message: string, says: object): FieldRule {

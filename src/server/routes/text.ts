@@ -1,7 +1,7 @@
 /** `/tokenize`, `/detokenize`, `/apply-template`, with llama.cpp's fields. */
 import type { Hono } from "hono";
 import { z } from "zod";
-import type { TextService } from "../../text/index.js";
+import type { Piece, TextService } from "../../text/index.js";
 import { bodyOfParts, jsonAnswer, outgoingOf } from "../answers/parts.js";
 import { type PieceCache, piecesOf } from "../answers/pieces.js";
 import { tokenId } from "../answers/token-id.js";
@@ -53,10 +53,10 @@ export function textRoutes(app: Hono, { config, model, untaken }: ServerContext)
       const pieces = value.with_pieces === true ? piecesOf(text) : undefined;
       const parts = tokenParts(tokens, pieces);
       if (tokens.length > partTokens) return c.body(bodyOfParts(parts, share), 200, json);
-      let whole = "";
-      for await (const part of parts) whole += part;
+      const whole: Uint8Array[] = [];
+      for await (const part of parts) whole.push(part);
       share.release();
-      return c.body(whole, 200, json);
+      return c.body(Buffer.concat(whole), 200, json);
     } catch (error) {
       share.release();
       throw error;
@@ -114,30 +114,54 @@ async function encodeParts(
 const partTokens = 2048;
 
 /** An answer is made from its ids as it is taken: with pieces it is 40 times their size. */
-async function* tokenParts(tokens: Int32Array, pieces: PieceCache | undefined): AsyncGenerator<string> {
-  yield '{"tokens":[';
+async function* tokenParts(tokens: Int32Array, pieces: PieceCache | undefined): AsyncGenerator<Uint8Array> {
+  yield Buffer.from('{"tokens":[');
   for (let at = 0; at < tokens.length; at += partTokens) {
     const ids = tokens.subarray(at, at + partTokens);
-    yield (at > 0 ? "," : "") + (pieces === undefined ? ids.join(",") : await entries(ids, pieces));
+    if (at > 0) yield Buffer.from(",");
+    yield pieces === undefined ? Buffer.from(ids.join(",")) : entriesOf(ids, await pieces.of(ids));
   }
-  yield `],"count":${tokens.length}}`;
+  yield Buffer.from(`],"count":${tokens.length}}`);
 }
 
-/** `{id, piece}` of each; the piece of one that occurs many times is asked for, and written, once. */
-async function entries(ids: Int32Array, pieces: PieceCache): Promise<string> {
-  const lookup = await pieces.of([...new Set(ids)]);
-  const written = new Map<number, string>();
-  const list: string[] = [];
-  for (const id of ids) {
-    let entry = written.get(id);
-    if (entry === undefined) {
-      const { text: piece, bytes } = lookup(id);
-      entry = JSON.stringify({ id, piece: piece.includes("\ufffd") ? bytes : piece });
-      written.set(id, entry);
-    }
+/** `{id, piece}` of a token, as JSON. */
+interface Entry {
+  readonly json: string;
+  /** Length as UTF-8. */
+  readonly bytes: number;
+}
+
+/** They live as long as the pieces they are made of. */
+const entries = new WeakMap<Piece, Entry>();
+
+/** Written where they go, since a megabyte of tokens would leave many of garbage. */
+function entriesOf(ids: Int32Array, lookup: (id: number) => Piece): Uint8Array {
+  const list: Entry[] = [];
+  let bytes = ids.length - 1;
+  for (let i = 0; i < ids.length; i++) {
+    const entry = entryOf(ids[i]!, lookup);
+    bytes += entry.bytes;
     list.push(entry);
   }
-  return list.join(",");
+  const written = Buffer.allocUnsafe(bytes);
+  let at = 0;
+  for (const entry of list) {
+    if (at > 0) written[at++] = 0x2c; // a comma
+    if (entry.bytes > entry.json.length) at += written.write(entry.json, at);
+    else for (let j = 0; j < entry.bytes; j++) written[at++] = entry.json.charCodeAt(j); // a call for each is slower
+  }
+  return written;
+}
+
+function entryOf(id: number, lookup: (id: number) => Piece): Entry {
+  const piece = lookup(id);
+  let entry = entries.get(piece);
+  if (entry === undefined) {
+    const json = JSON.stringify({ id, piece: piece.text.includes("\ufffd") ? piece.bytes : piece.text });
+    entry = { json, bytes: Buffer.byteLength(json) };
+    entries.set(piece, entry);
+  }
+  return entry;
 }
 
 function warn(unknown: readonly string[]): Warnings {

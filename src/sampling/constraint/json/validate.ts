@@ -19,7 +19,12 @@ const mostSteps = 200_000;
 
 /** @returns what the value breaks, at most ten things; `undefined` when checking would take too long */
 export function validateSchema(schema: unknown, value: unknown): readonly Violation[] | undefined {
-  return new Validator(new SchemaDocument(schema)).validate(value as Json);
+  return validateDocument(new SchemaDocument(schema), value);
+}
+
+/** The same with a schema that is checked more than once. */
+export function validateDocument(document: SchemaDocument, value: unknown): readonly Violation[] | undefined {
+  return new Validator(document).validate(value as Json);
 }
 
 class Validator {
