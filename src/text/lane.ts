@@ -29,12 +29,14 @@ const openTimeoutMs = 120_000;
 const starvedMs = 10_000;
 /** Less is not worth another look. */
 const leastMs = 10;
+/** Most requests have ended before: asking the system for a place's processor time costs more than they do. */
+const firstLookMs = 100;
 
 export class Lane {
   private readonly place: TextPlace;
   private answer: ((outcome: FromText | Gone | "late") => void) | undefined;
   private timer: NodeJS.Timeout | undefined;
-  /** Milliseconds the place had computed when it was asked. */
+  /** Milliseconds the place had computed at the first look at what it works on. */
   private computedBefore: number | undefined;
   private starved = false;
   private dead: Gone | undefined;
@@ -68,10 +70,11 @@ export class Lane {
     return this.dead === undefined;
   }
 
-  /** Milliseconds it has computed for what it works on; undefined where nobody says. */
+  /** Milliseconds it has computed for what it works on; undefined where nobody says, and in the first moments. */
   get computedMs(): number | undefined {
     const now = this.place.processorMs();
-    return now === undefined || this.computedBefore === undefined ? undefined : now - this.computedBefore;
+    // Before the first look nobody counted: all of it is taken as computed.
+    return now === undefined || this.computedBefore === undefined ? undefined : now - this.computedBefore + firstLookMs;
   }
 
   /** @throws what opening the file and its vocabulary throws */
@@ -118,8 +121,11 @@ export class Lane {
     if (this.dead !== undefined) return Promise.resolve(this.dead);
     return new Promise((resolve) => {
       this.answer = resolve;
-      this.computedBefore = this.place.processorMs();
-      this.watch(withinMs, withinMs, withinMs + starvedMs);
+      this.computedBefore = undefined;
+      this.timer = setTimeout(() => {
+        this.computedBefore = this.place.processorMs();
+        this.watch(withinMs - firstLookMs, withinMs, withinMs - firstLookMs + starvedMs);
+      }, firstLookMs).unref();
       this.place.hold(true);
       this.place.post(message);
     });
