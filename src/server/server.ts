@@ -21,6 +21,11 @@ export interface StartOptions {
   readonly config?: Partial<ServerConfig>;
   readonly modelPath: string;
   readonly engine?: EngineOptions;
+  /**
+   * The process serves and does nothing else: its `Request` and `Response` may become ones that make streams and header
+   * lists only where they are looked at. Default false.
+   */
+  readonly ownsProcess?: boolean;
   /** Lines for people; default: nowhere. */
   readonly log?: (line: string) => void;
   /** @internal Tests serve engines and texts of their own. */
@@ -105,7 +110,7 @@ export async function startServer(options: StartOptions): Promise<RunningServer>
     log: options.log ?? (() => {}),
   });
   const app = createApp(context, config.dataFolder ?? defaultDataFolder());
-  const server = await listen(app, config, context.untaken);
+  const server = await listen(app, config, context.untaken, options.ownsProcess === true);
   // Its name is the one by which it will be listed.
   const listed = context.models?.learn().catch(() => {});
   const loaded = context.model.open(options.modelPath, options.engine, listed).then(() => {});
@@ -132,7 +137,7 @@ function checkAddress({ host, apiKeys }: ServerConfig): void {
   );
 }
 
-function listen(app: Hono, config: ServerConfig, untaken: Untaken): Promise<Server> {
+function listen(app: Hono, config: ServerConfig, untaken: Untaken, ownsProcess: boolean): Promise<Server> {
   const limits = {
     headersTimeout: config.headersTimeoutMs,
     requestTimeout: config.receiveTimeoutMs,
@@ -142,7 +147,7 @@ function listen(app: Hono, config: ServerConfig, untaken: Untaken): Promise<Serv
   };
   const server = createAdaptorServer({
     fetch: app.fetch,
-    overrideGlobalObjects: false,
+    overrideGlobalObjects: ownsProcess,
     ...(config.tls === undefined
       ? { createServer: createHttpServer, serverOptions: limits }
       : { createServer: createHttpsServer, serverOptions: { ...limits, ...config.tls } }),

@@ -41,6 +41,7 @@ function memory(): MemoryUse {
 }
 
 const server = await startServer({
+  ownsProcess: true,
   modelPath,
   config: { port: 0, dataFolder, maxBodyBytes: 2 ** 20, maxAnswers: 48 },
   engine: { sequences: 4 },

@@ -20,7 +20,7 @@ after(() => Promise.all(serving.splice(0).map((server) => server.stop())));
 /** Stopped when the tests of the file are done. */
 export async function serveForTests(options: StartOptions): Promise<RunningServer> {
   const config = { port: 0, drainTimeoutMs: 0, dataFolder: testFolder(), ...options.config };
-  const server = await startServer({ ...options, config });
+  const server = await startServer({ ownsProcess: true, ...options, config });
   serving.push(server);
   await server.loaded;
   return server;

@@ -30,6 +30,7 @@ async function serve(model: string | undefined, flags: ServeFlags): Promise<void
     tell(line);
   };
   const server = await startServer({
+    ownsProcess: true,
     modelPath,
     config,
     engine: {
