@@ -39,6 +39,7 @@ describe("answers that nobody takes", () => {
       [await chatModel(), testFolder(), "played"],
       { execArgv: ["--expose-gc"], stdio: ["ignore", "inherit", "inherit", "ipc"] },
     );
+    let looking: NodeJS.Timeout | undefined;
     try {
       const { url } = await firstOf<{ url: string }>(child, "message");
       const content = "a b ".repeat(200_000);
@@ -51,7 +52,7 @@ describe("answers that nobody takes", () => {
       await small();
       const before = anonymousBytes(child.pid)!;
       let most = before;
-      const looking = setInterval(() => {
+      looking = setInterval(() => {
         most = Math.max(most, anonymousBytes(child.pid) ?? 0);
       }, 50);
       for (let i = 0; i < 20; i++) neverReads(url, "/tokenize", body);
@@ -75,11 +76,11 @@ describe("answers that nobody takes", () => {
         assert.equal(tokens.length, count);
         assert.equal(tokens.map(({ piece }) => piece).join(""), content, "every piece is there, in order");
       }
-      clearInterval(looking);
       const grown = (most - before) / 1e6;
       t.diagnostic(`20 readers that never read: at most ${grown.toFixed(0)} MB more than at rest`);
       assert.ok(grown < 200, `${grown.toFixed(0)} MB`);
     } finally {
+      clearInterval(looking);
       child.send("stop");
       await exited(child);
     }
