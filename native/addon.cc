@@ -61,6 +61,8 @@ napi_value init(napi_env env, napi_value exports) {
       bind<dot>("dot"),
       bind<best_logits>("bestLogits"),
       bind<sum_of_exp>("sumOfExp"),
+      bind<keep_spans>("keepThreadSpans"),
+      bind<take_spans>("takeThreadSpans"),
       bind<read_rate>("readRate"),
       bind<memory_rate>("memoryRate"),
       bind<gemm_rate>("gemmRate"),

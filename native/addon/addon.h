@@ -106,6 +106,13 @@ Result<double> best_logits(Slice<const float> row, const Nullable<Slice<const ui
 // Sum of e^(logit - max), max the largest one: relative error about 1e-13.
 Result<double> sum_of_exp(Slice<const float> row, double max);
 
+// --- spans.cc
+// Spans of threads are kept from now on, up to `most` until they are taken; 0: none any more.
+Status keep_spans(int64_t most);
+// out: [thread, begin, end] each, in milliseconds of a clock of its own; then that clock now and how many spans were
+// lost. Returns how many are in it.
+Result<double> take_spans(Slice<double> out);
+
 // --- read_rate.cc
 Status read_rate(const Text& path, bool direct, int32_t engine, int32_t depth, int64_t request_bytes,
                  Slice<const double> extents, Slice<double> out);

@@ -11,6 +11,7 @@
 #include "../system/thread.h"
 #include "../threads/nodes.h"
 #include "../threads/pool.h"
+#include "../threads/spans.h"
 #include "system.h"
 
 namespace {
@@ -44,6 +45,37 @@ void every_part_once(int threads, int64_t parts, int regions) {
   for (int64_t part = 0; part < parts; part++) {
     check(runs[static_cast<size_t>(part)] == regions, "part ran as often as there were regions", part, threads);
   }
+}
+
+// A thread's spans do not overlap and each lies in its region; what finds no place is counted.
+void spans_are_kept() {
+  std::unique_ptr<hw::Pool> pool(hw::Pool::open(3, nullptr, 0));
+  std::atomic<long long> sum{0};
+  auto region = [&] { pool->parallel_for(64, [&](int64_t part, int) { sum += part; }); };
+  hw::ThreadSpan spans[4096];
+  int64_t dropped = 0;
+  region();
+  check(hw::take_thread_spans(spans, 4096, &dropped) == 0, "no spans unless asked for");
+  check(hw::keep_thread_spans(4096), "spans are kept");
+  const int64_t begin = hw::monotonic_nanoseconds();
+  for (int i = 0; i < 200; i++) region();
+  const int64_t end = hw::monotonic_nanoseconds();
+  const int64_t count = hw::take_thread_spans(spans, 4096, &dropped);
+  check(count >= 200 && count <= 600 && dropped == 0, "spans of 200 regions", count, dropped);
+  int64_t last[3] = {begin, begin, begin};
+  for (int64_t i = 0; i < count; i++) {
+    const hw::ThreadSpan& span = spans[i];
+    check(span.thread >= 0 && span.thread < 3, "a thread of the pool", span.thread);
+    check(span.begin >= last[span.thread] && span.begin <= span.end && span.end <= end, "spans in order", i);
+    last[span.thread] = span.end;
+  }
+  check(hw::keep_thread_spans(2), "fewer are kept");
+  for (int i = 0; i < 5; i++) region();
+  check(hw::take_thread_spans(spans, 1, &dropped) == 1 && dropped >= 3, "those without a place are counted", dropped);
+  check(hw::take_thread_spans(spans, 4096, &dropped) == 1 && dropped == 0, "the rest is taken later", dropped);
+  hw::keep_thread_spans(0);
+  region();
+  check(hw::take_thread_spans(spans, 4096, &dropped) == 0, "no spans any more");
 }
 
 // A region reads what the region before wrote on other threads.
@@ -252,6 +284,7 @@ int main() {
   fewer_threads();
   parts_by_node();
   refuses();
+  spans_are_kept();
   hand_over(2, 0, 0, "spinning");
   hand_over(2, 300, 0, "asleep");
   hand_over(2, 300, 60, "woken 60 us before");

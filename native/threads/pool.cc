@@ -3,6 +3,7 @@
 #include <new>
 
 #include "../system/thread.h"
+#include "spans.h"
 
 namespace hw {
 
@@ -246,16 +247,32 @@ bool Pool::wait_for_region(int thread, uint32_t seen) {
 }
 
 void Pool::drain(int thread) {
+  if (!keeps_thread_spans.load(std::memory_order_relaxed)) {
+    walk(thread);
+    return;
+  }
+  const int64_t begin = monotonic_nanoseconds();
+  if (walk(thread)) add_thread_span({thread, begin, monotonic_nanoseconds()});
+}
+
+// Returns whether any part was its.
+bool Pool::walk(int thread) {
   uint32_t part;
-  while (take(thread, &part)) task_(context_, part, thread);
+  bool any = false;
+  auto compute = [&] {
+    task_(context_, part, thread);
+    any = true;
+  };
+  while (take(thread, &part)) compute();
   // Of the own node first: what the others left lies there.
   for (int foreign = 0; foreign < (nodes_ > 1 ? 2 : 1); foreign++) {
     for (int i = 1; i < threads_; i++) {
       const int victim = thread + i < threads_ ? thread + i : thread + i - threads_;
       if (nodes_ > 1 && ((victim - thread) % nodes_ != 0) != (foreign == 1)) continue;
-      while (steal(victim, &part)) task_(context_, part, thread);
+      while (steal(victim, &part)) compute();
     }
   }
+  return any;
 }
 
 bool Pool::take(int thread, uint32_t* part) {

@@ -62,6 +62,7 @@ class Pool {
   int share_of(int thread, int active) const;
   void work(int thread);
   void drain(int thread);
+  bool walk(int thread);
   bool take(int thread, uint32_t* part);
   bool steal(int victim, uint32_t* part);
   bool wait_for_region(int thread, uint32_t seen);

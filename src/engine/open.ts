@@ -12,6 +12,7 @@ import type { Backend } from "../ops/ops.js";
 import type { WeightPlacement } from "../ops/placement.js";
 import { profiledOps } from "../ops/profile.js";
 import { Profiler } from "../ops/profiler.js";
+import { ThreadSpans } from "../ops/thread-spans.js";
 import { type Fingerprint, fingerprintOf } from "../past/fingerprint.js";
 import type { PastParts } from "../past/parts.js";
 import { vocabularyHash } from "../past/vocabulary.js";
@@ -76,8 +77,7 @@ export async function openParts(
   } = planned;
   onPlanned?.(loadBytes);
   mark("engine: planned");
-  const { profile, profileSchedule } = options;
-  const profiler = profile === undefined ? undefined : new Profiler(profile === "trace", undefined, profileSchedule);
+  const profiler = profilerOf(options);
   const backend = createOps({
     ...(options.ops !== undefined && { kind: options.ops }),
     ...(options.threads !== undefined && { threads: options.threads }),
@@ -149,7 +149,10 @@ export async function openParts(
           blocks: programs.map((name) => model.programs.get(name)!),
           carries: description.program.outputs.carried === undefined ? "hidden" : "carried",
         }),
-        close: () => backend.close(),
+        close: () => {
+          profiler?.close();
+          backend.close();
+        },
       },
       scans: scansOf(backend),
       sequences,
@@ -170,9 +173,22 @@ export async function openParts(
       }),
     };
   } catch (error) {
+    profiler?.close();
     backend.close();
     throw error;
   }
+}
+
+function profilerOf({ profile, profileSchedule, ops }: EngineOptions): Profiler | undefined {
+  if (profile === undefined) return undefined;
+  const clock = (): number => performance.now();
+  const addon = profile === "trace" && ops !== "reference" ? loadAddon() : undefined;
+  return new Profiler(
+    profile === "trace",
+    clock,
+    profileSchedule,
+    addon === undefined ? undefined : new ThreadSpans(addon, clock),
+  );
 }
 
 /** Fingerprints are made of what was opened, when somebody asks. */

@@ -376,6 +376,14 @@ export interface NativeAddon {
   gather(model: number, out: number, x: number, indices: Int32Array): void;
   copy(model: number, out: number, x: number, n: number): void;
 
+  /** From now on up to `most` spans in which threads of the pool compute are kept until they are taken; 0: none. */
+  keepThreadSpans(most: number): void;
+  /**
+   * Spans that were kept, in the order in which they ended: [thread, begin, end] each in milliseconds of a clock of its
+   * own; the last two numbers are that clock now and how many spans were lost. @returns how many there are
+   */
+  takeThreadSpans(out: Float64Array): number;
+
   /**
    * Times reads as the ring does them. extents: [offset, bytes] each. out: `readRates`.
    * engine: of `ioEngines`.

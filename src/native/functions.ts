@@ -113,6 +113,8 @@ const functions = {
   addMoments: true,
   makeFactor: true,
   dot: true,
+  keepThreadSpans: true,
+  takeThreadSpans: true,
 } satisfies Record<keyof NativeAddon, true>;
 
 /** Those of `NativeAddon` that a loaded binary does not have. */

@@ -7,6 +7,7 @@ import { Engine } from "../engine/engine.js";
 import type { JobRequest, JobResult } from "../engine/jobs.js";
 import { openParts } from "../engine/open.js";
 import type { EngineOptions } from "../engine/options.js";
+import { addonStatus, loadAddon } from "../native/addon.js";
 import { defaultSampling } from "../sampling/chain.js";
 import { makeTinyModel } from "../synth/tiny.js";
 import { activeCycle, type ProfileReport, Profiler } from "./profiler.js";
@@ -76,9 +77,43 @@ test("times of the operations add up to less than the wall, and the trace is the
       }
     }
     const next = await ask(engine, { kind: "profile" });
-    assert.deepEqual(next.profile, { phases: [], trace: [], cycles: [], droppedEvents: 0 });
+    assert.deepEqual(next.profile, { phases: [], trace: [], threads: [], cycles: [], droppedEvents: 0 });
   });
 });
+
+const skip = loadAddon() === undefined ? `SKIPPED: ${addonStatus().reason}` : false;
+test("a trace tells what each thread of the pool computed, inside the calls", { skip }, async () => {
+  await withModel("llama", { profile: "trace", threads: 2 }, async (engine) => {
+    // On a busy machine the other thread may come too late for a call, not for all of them.
+    for (let tries = 0; ; tries++) {
+      await ask(engine, { kind: "measure", prompt: 256, decode: 4 });
+      const { profile } = await ask(engine, { kind: "profile" });
+      const seen = new Set(profile.threads.map(({ thread }) => thread));
+      assert.ok(profile.threads.length > 4 * 10 && seen.has(0), `${profile.threads.length} spans`);
+      liesWithin(profile);
+      if (seen.has(1)) break;
+      assert.ok(tries < 50, "the other thread computes, too");
+    }
+  });
+  const few = new Float64Array(5);
+  assert.equal(loadAddon()!.takeThreadSpans(few), 0, "nothing is kept any more");
+  assert.throws(() => loadAddon()!.takeThreadSpans(new Float64Array(3)), { code: "NATIVE_ARGUMENT" });
+  assert.throws(() => loadAddon()!.keepThreadSpans(-1), { code: "NATIVE_ARGUMENT" });
+});
+
+/** Whether each span lies in a call, and the caller's all together in the passes. */
+function liesWithin({ trace, threads, phases }: ProfileReport): void {
+  const calls = trace.filter(({ name }) => name !== "prefill" && name !== "decode");
+  // Both clocks are the system's monotonic one, read a moment apart.
+  const slackUs = 200;
+  for (const { thread, startUs, durationUs } of threads) {
+    const call = calls.findLast((one) => one.startUs <= startUs + slackUs)!;
+    assert.ok(durationUs >= 0 && startUs + durationUs <= call.startUs + call.durationUs + slackUs, `thread ${thread}`);
+  }
+  const wallMs = phases.reduce((sum, one) => sum + one.wallMs, 0);
+  const callerUs = threads.reduce((sum, { thread, durationUs }) => sum + (thread > 0 ? 0 : durationUs), 0);
+  assert.ok(callerUs > 0 && callerUs / 1000 <= wallMs, `${callerUs} us of ${wallMs} ms`);
+}
 
 test("bytes and operations are those of the model", async () => {
   await withModel("llama", { profile: "times", sequences: 2, kvType: "f16" }, async (engine) => {

@@ -1,4 +1,5 @@
 /** Keeps the times of a run: sums per kind of call, and on request every call for a trace. Plain numbers, cloneable. */
+import type { ThreadSpan, ThreadSpans } from "./thread-spans.js";
 
 /** The bound of a call: the arithmetic of integer or float products, or nothing but memory. */
 export type Arithmetic = "int8" | "float" | "none";
@@ -51,10 +52,19 @@ export interface TraceEvent {
   readonly shape: string;
 }
 
+/** A thread at work on parts of a call. Times as in `TraceEvent`. */
+export interface ThreadEvent {
+  readonly thread: number;
+  readonly startUs: number;
+  readonly durationUs: number;
+}
+
 export interface ProfileReport {
   readonly phases: readonly PhaseProfile[];
   /** In order of their start; empty when only times were asked for. */
   readonly trace: readonly TraceEvent[];
+  /** In the order of their ends; empty where threads are not told. */
+  readonly threads: readonly ThreadEvent[];
   /** Index of the first event of each cycle of the schedule that was traced; without a schedule all is one. */
   readonly cycles: readonly number[];
   /** Calls that came after the trace was full. */
@@ -101,6 +111,9 @@ export class Profiler {
   private passRows = 0;
   private passEvent = 0;
   private trace: TraceEvent[] = [];
+  private threads: ThreadEvent[] = [];
+  private readonly spans: ThreadSpans | undefined;
+  private spansLost = 0;
   private dropped = 0;
   private readonly schedule: ProfileSchedule | undefined;
   private step = 0;
@@ -108,17 +121,27 @@ export class Profiler {
   private cycle: number | undefined;
   private cycles: number[] = [];
 
-  /** @param now milliseconds of a clock that never goes back */
-  constructor(traced: boolean, now: () => number = () => performance.now(), schedule?: ProfileSchedule) {
+  /**
+   * @param now milliseconds of a clock that never goes back
+   * @param spans by the same clock; of a trace only
+   */
+  constructor(
+    traced: boolean,
+    now: () => number = () => performance.now(),
+    schedule?: ProfileSchedule,
+    spans?: ThreadSpans,
+  ) {
     this.traced = traced;
     this.now = now;
     this.schedule = schedule;
+    this.spans = spans;
     this.origin = now();
   }
 
   /** Begins a pass, and with it the stretch of time that is accounted to its phase. */
   pass(phase: ProfilePhase, rows: number): void {
     this.pause();
+    this.spans?.take(); // nobody's, or those of a pass that is not told
     if (!this.begins()) return;
     let current = this.phases.get(phase);
     if (current === undefined) {
@@ -151,6 +174,17 @@ export class Profiler {
     this.current = undefined;
     const event = this.trace[this.passEvent];
     if (event !== undefined) this.trace[this.passEvent] = { ...event, durationUs: 1000 * elapsed };
+    for (const span of this.spans?.take() ?? []) this.recordSpan(span);
+  }
+
+  private recordSpan({ thread, begin, end }: ThreadSpan): void {
+    if (this.threads.length >= maxEvents) this.dropped++;
+    else this.threads.push({ thread, startUs: 1000 * (begin - this.origin), durationUs: 1000 * (end - begin) });
+  }
+
+  /** No more spans are kept. */
+  close(): void {
+    this.spans?.close();
   }
 
   /** The clock, for `add`. */
@@ -199,9 +233,13 @@ export class Profiler {
       entries: [...entries.values()].sort((a, b) => b.ms - a.ms),
     }));
     const cycles = this.schedule === undefined && this.trace.length > 0 ? [0] : this.cycles;
-    const report = { phases, trace: this.trace, cycles, droppedEvents: this.dropped };
+    const lost = this.spans?.lost ?? 0;
+    const droppedEvents = this.dropped + lost - this.spansLost;
+    const report = { phases, trace: this.trace, threads: this.threads, cycles, droppedEvents };
+    this.spansLost = lost;
     this.phases = new Map();
     this.trace = [];
+    this.threads = [];
     this.dropped = 0;
     this.step = 0;
     this.cycle = undefined;

@@ -33,6 +33,7 @@ const report: ProfileReport = {
     { name: "decode", startUs: 0, durationUs: 5000, rows: 1, bytes: 0, operations: 0, shape: "1 rows" },
     { name: "rope", startUs: 10, durationUs: 20, rows: 1, bytes: 2e6, operations: 0, shape: "[1, 64]" },
   ],
+  threads: [],
   cycles: [0],
   droppedEvents: 3,
 };
@@ -73,6 +74,35 @@ test("the trace has what the trace event format asks of complete events", () => 
     ],
   );
   assert.deepEqual(complete[1]!.args, { rows: 1, shape: "[1, 64]", bytes: 2e6, GBps: 100 });
+});
+
+test("each thread has a track of the calls it computed parts of, and a share of the passes", () => {
+  const threads = [
+    { thread: 1, startUs: 14, durationUs: 10 },
+    { thread: 0, startUs: 11, durationUs: 18 },
+    { thread: 0, startUs: 5, durationUs: 1 },
+  ];
+  const { traceEvents } = traceDocument(report.trace, threads) as { traceEvents: Record<string, unknown>[] };
+  const tracks = traceEvents
+    .filter(({ ph }) => ph === "M")
+    .map(({ tid, args }) => [tid, (args as { name: string }).name]);
+  assert.deepEqual(tracks, [
+    [1, "engine"],
+    [2, "thread 0, which calls"],
+    [3, "thread 1"],
+  ]);
+  assert.deepEqual(
+    traceEvents.filter(({ cat }) => cat === "thread").map(({ name, tid, ts, dur }) => [name, tid, ts, dur]),
+    [
+      ["rope", 3, 14, 10],
+      ["rope", 2, 11, 18],
+      ["between calls", 2, 5, 1],
+    ],
+  );
+  const table = profileTable(
+    profileDocument({ ...report, threads: [{ thread: 1, startUs: 0, durationUs: 2500 }] }, undefined),
+  );
+  assert.match(table, /threads computed, of the time of these passes: 0 0\.0 %, 1 25\.0 %/);
 });
 
 test("a schedule's cycles are a trace each; its words are checked", async () => {

@@ -6,7 +6,14 @@ import { HundredweightError } from "../../errors.js";
 import type { Model } from "../../library/model.js";
 import type { ProfileKind } from "../../link/protocol.js";
 import { defaultThreads } from "../../native/threads.js";
-import type { PhaseProfile, ProfileEntry, ProfileReport, ProfileSchedule, TraceEvent } from "../../ops/profiler.js";
+import type {
+  PhaseProfile,
+  ProfileEntry,
+  ProfileReport,
+  ProfileSchedule,
+  ThreadEvent,
+  TraceEvent,
+} from "../../ops/profiler.js";
 import { checkOutputPath, writeOutputSync } from "../../regular-file.js";
 import { type Column, table } from "../terminal/table.js";
 import { type Ceilings, measureCeilings } from "./ceilings.js";
@@ -100,6 +107,8 @@ export interface PhaseDocument extends PhaseProfile {
 export interface ProfileDocument {
   readonly ceilings: Ceilings | undefined;
   readonly phases: readonly PhaseDocument[];
+  /** Share of the passes in which each thread computed; of a trace only. */
+  readonly threadShares: readonly number[];
   readonly droppedEvents: number;
 }
 
@@ -114,29 +123,39 @@ export function profileDocument(report: ProfileReport, ceilings: Ceilings | unde
       untimedMs: phase.wallMs - sum(phase.entries),
     };
   });
-  return { ceilings, phases, droppedEvents: report.droppedEvents };
+  const wallMs = phases.reduce((ms, phase) => ms + phase.wallMs, 0);
+  const threadShares: number[] = [];
+  for (const { thread, durationUs } of report.threads)
+    threadShares[thread] = (threadShares[thread] ?? 0) + durationUs / 1000 / wallMs;
+  const shares = Array.from(threadShares, (share) => share ?? 0);
+  return { ceilings, phases, threadShares: shares, droppedEvents: report.droppedEvents };
 }
 
 /**
  * One file for each cycle of the schedule: `trace.json`, or `trace.1.json`, `trace.2.json` when there are several.
  * @throws FILE_NOT_REGULAR, FILE_IO
  */
-export function writeTraces(path: string, { trace, cycles }: ProfileReport): void {
-  if (cycles.length < 2) writeTrace(path, trace);
+export function writeTraces(path: string, { trace, threads, cycles }: ProfileReport): void {
+  if (cycles.length < 2) writeTrace(path, trace, threads);
   else
-    for (const [i, from] of cycles.entries())
-      writeTrace(path.replace(/(\.json)?$/, `.${i + 1}.json`), trace.slice(from, cycles[i + 1]));
+    for (const [i, from] of cycles.entries()) {
+      const events = trace.slice(from, cycles[i + 1]);
+      const [begin, end] = [events[0]!.startUs, trace[cycles[i + 1] ?? trace.length]?.startUs ?? Infinity];
+      const within = threads.filter(({ startUs }) => startUs >= begin && startUs < end);
+      writeTrace(path.replace(/(\.json)?$/, `.${i + 1}.json`), events, within);
+    }
 }
 
-function writeTrace(path: string, trace: readonly TraceEvent[]): void {
-  writeOutputSync(path, JSON.stringify(traceDocument(trace)));
+function writeTrace(path: string, trace: readonly TraceEvent[], threads: readonly ThreadEvent[]): void {
+  writeOutputSync(path, JSON.stringify(traceDocument(trace, threads)));
 }
 
 /**
- * Complete events (`ph` X) of one thread: a pass encloses its calls. Times are microseconds.
+ * Complete events (`ph` X): on the engine's track a pass encloses its calls; each thread has a track of its own, on
+ * which stands what it computed of a call. Times are microseconds.
  * @source "Trace Event Format", the Chromium project
  */
-export function traceDocument(trace: readonly TraceEvent[]): object {
+export function traceDocument(trace: readonly TraceEvent[], threads: readonly ThreadEvent[] = []): object {
   const common = { pid: 1, tid: 1 };
   const events = trace.map(({ name, startUs, durationUs, rows, bytes, operations, shape }) => ({
     name,
@@ -152,8 +171,40 @@ export function traceDocument(trace: readonly TraceEvent[]): object {
       ...(operations > 0 && { operations, GOPs: rate(operations, durationUs / 1000) }),
     },
   }));
-  const thread = { name: "thread_name", ph: "M", ts: 0, ...common, args: { name: "engine" } };
-  return { traceEvents: [thread, ...events], displayTimeUnit: "ms" };
+  const calls = trace.filter(({ name }) => name !== "prefill" && name !== "decode");
+  const parts = threads.map(({ thread, startUs, durationUs }) => ({
+    name: callAt(calls, startUs)?.name ?? "between calls",
+    cat: "thread",
+    ph: "X",
+    ts: startUs,
+    dur: durationUs,
+    pid: 1,
+    tid: 2 + thread,
+  }));
+  const track = (tid: number, name: string): object => ({
+    name: "thread_name",
+    ph: "M",
+    ts: 0,
+    pid: 1,
+    tid,
+    args: { name },
+  });
+  const numbers = [...new Set(threads.map(({ thread }) => thread))].sort((a, b) => a - b);
+  const tracks = numbers.map((thread) =>
+    track(2 + thread, thread === 0 ? "thread 0, which calls" : `thread ${thread}`),
+  );
+  return { traceEvents: [track(1, "engine"), ...tracks, ...events, ...parts], displayTimeUnit: "ms" };
+}
+
+/** The last call that had begun. @param calls in the order of their start */
+function callAt(calls: readonly TraceEvent[], us: number): TraceEvent | undefined {
+  let [from, to] = [0, calls.length];
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if (calls[middle]!.startUs <= us) from = middle + 1;
+    else to = middle;
+  }
+  return calls[from - 1];
 }
 
 /** Billions per second. */
@@ -161,7 +212,7 @@ function rate(amount: number, ms: number): number {
   return ms > 0 ? amount / (1e6 * ms) : 0;
 }
 
-export function profileTable({ ceilings, phases, droppedEvents }: ProfileDocument): string {
+export function profileTable({ ceilings, phases, threadShares, droppedEvents }: ProfileDocument): string {
   const lines: string[] = [];
   for (const phase of phases) {
     const per = (ms: number): string => (ms / phase.passes).toFixed(3);
@@ -179,6 +230,10 @@ export function profileTable({ ceilings, phases, droppedEvents }: ProfileDocumen
     ]);
     rows.push(["(outside all of these)", "", per(phase.untimedMs), share(phase.untimedMs), "", ""]);
     lines.push(table(columns, rows, { indent: 2 }));
+  }
+  if (threadShares.length > 0) {
+    const shares = threadShares.map((share, thread) => `${thread} ${(100 * share).toFixed(1)} %`);
+    lines.push(`threads computed, of the time of these passes: ${shares.join(", ")}`);
   }
   if (ceilings === undefined)
     lines.push("ceilings unknown: node scripts/build-native.mjs --tests builds what measures them");
