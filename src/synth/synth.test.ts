@@ -9,7 +9,7 @@ import { describeModel } from "../models/index.js";
 import { createTokenizer } from "../tokenizer/index.js";
 import { randomBlocks } from "./blocks.js";
 import { parseSpec, presets } from "./presets.js";
-import { seededNormals } from "./random.js";
+import { fillNormals, seededNormals } from "./random.js";
 import { popularities, rowFactors } from "./router.js";
 import { layOutSynth, writeSynth } from "./synth.js";
 import { RandomTensors } from "./values.js";
@@ -182,4 +182,17 @@ describe("synth", () => {
       [],
     );
   });
+});
+
+test("normal numbers that fill an array are those that are made one by one", () => {
+  for (const [seed, name] of [
+    [5, "blk.0.attn_q.weight"],
+    [-1, ""],
+  ] as const) {
+    const values = new Float64Array(1000);
+    fillNormals(seed, name, values.subarray(0, 300));
+    fillNormals(seed, name, values.subarray(300), 300);
+    const next = seededNormals(seed, name);
+    assert.deepEqual(values, values.map(next));
+  }
 });

@@ -12,7 +12,7 @@ import type { Role, TensorDeclaration } from "../models/flow/tensors.js";
 import { archMetadata, declareOnPaper, paperTensors } from "../models/paper.js";
 import { findArchitecture } from "../models/registry.js";
 import { idsType, randomIds } from "./ids.js";
-import { seededNormals, seededWords } from "./random.js";
+import { fillNormals, seededWords } from "./random.js";
 import { tinyTokenizer, tinyTokens } from "./tiny-tokenizer.js";
 
 export interface TinyOptions {
@@ -97,11 +97,13 @@ function randomTensor(tensor: TensorDeclaration, type: Dtype, seed: number): Ten
   const bytes = blocksBytes(dtype, cols);
   if (bytes === undefined)
     throw new HundredweightError("OPTION_INVALID", `'${name}' has rows of ${cols}, ${dtype.name} needs whole blocks`);
-  const next = seededNormals(seed, name);
+  const normals = new Float64Array(cols);
+  const { mean, deviation } = fill;
   const data = new Uint8Array(rows * bytes);
   const row = new Float32Array(cols);
   for (let r = 0; r < rows; r++) {
-    for (let i = 0; i < cols; i++) row[i] = fill.mean + fill.deviation * next();
+    fillNormals(seed, name, normals, r * cols);
+    for (let i = 0; i < cols; i++) row[i] = mean + deviation * normals[i]!;
     quantizeRow(dtype, row, data.subarray(r * bytes, (r + 1) * bytes));
   }
   return { name, dtype, shape, data };
