@@ -98,6 +98,36 @@ describe("the page is accessible", { skip: skipPage }, () => {
     ],
     ["a full context", "#/c/", (page) => page.waitForSelector(".line.warn")],
     [
+      "the menu of an answer",
+      "#/c/",
+      async (page) => {
+        await page.click(".message.assistant:last-of-type [aria-label='Other answers']");
+        await page.waitForSelector(".menu");
+      },
+    ],
+    [
+      "a failure and its details",
+      "#/c/",
+      async (page) => {
+        await page.click(".message .failure summary");
+        await page.waitForSelector(".message .failure details[open]");
+      },
+    ],
+    [
+      "a long draft with a file",
+      "#/",
+      async (page) => {
+        await page.setInputFiles(".composer [type=file]", {
+          name: "weights.txt",
+          mimeType: "text/plain",
+          buffer: Buffer.from("A hundredweight is 112 pounds. ".repeat(20)),
+        });
+        await page.waitForSelector(".chip");
+        await page.fill(".composer textarea", "How many stones is that? ".repeat(20));
+        await page.waitForSelector(".price");
+      },
+    ],
+    [
       "a menu",
       "#/",
       async (page) => {
@@ -201,6 +231,8 @@ describe("the page is accessible", { skip: skipPage }, () => {
       small.push(...found.map((line) => `${name}: ${line}`));
       const wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
       assert.ok(Number(wide) <= 0, `${name} is ${wide} px too wide`);
+      const ends = await page.locator(".menu").evaluateAll(([menu]) => menu?.getBoundingClientRect().right ?? 0);
+      assert.ok(ends <= viewport.width, `${name}: the menu ends at ${ends} px`);
     }
     assert.deepEqual(small, []);
     await page.goto(`${served.url}/#/`);

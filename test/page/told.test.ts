@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Page } from "playwright-core";
 import type { Conversation } from "../../src/server/ui/wire.js";
+import { violations } from "../support/axe.js";
 import { importTurns } from "../support/conversation.js";
 import { api, inBrowser, openPage, say, serve, showSide, skipPage, until } from "../support/page.js";
 
@@ -30,6 +31,8 @@ describe("being told", { skip: skipPage }, () => {
     assert.equal(await page.locator(".tell-me").count(), 0);
     // As if 30 s were over.
     await page.evaluate("{ const now = performance.now.bind(performance); performance.now = () => now() + 30_000; }");
+    await page.waitForSelector(".tell-me");
+    assert.deepEqual(await violations(page), []);
     await page.click(".tell-me :text-is('Tell me when it is done')");
     await page.waitForSelector(".tell-me", { state: "detached" });
     const other = await openPage(here.browser, url);

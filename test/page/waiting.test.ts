@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type { Browser } from "playwright-core";
 import type { Conversation, ConversationSampling, Message } from "../../src/server/ui/wire.js";
+import { violations } from "../support/axe.js";
 import { importTurns } from "../support/conversation.js";
 import {
   api,
@@ -123,6 +124,7 @@ describe("waiting for a slow model", { skip: skipPage }, () => {
       [messages[0]!.content, ...next!.map(({ content }) => content)],
       ["first of all", "second", "third"],
     );
+    assert.deepEqual(await violations(page), []);
     assert.deepEqual(faults, []);
     await page.context().close();
     await api(slow.url, "DELETE", `/ui/conversations/${id}`);

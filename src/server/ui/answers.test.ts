@@ -234,6 +234,20 @@ test("an answer without end is cut and kept", async () => {
   assert.equal(answer.content.length, 2 ** 20);
 });
 
+test("the longest answer is that of its own settings, where it has some", async () => {
+  const { store, maker, answers, id } = await start("longest");
+  await store.update(id, () => ({ sampling: { maxTokens: 50 } }));
+  await answers.send(id, null, "x");
+  maker.finish();
+  await answers.drain();
+  const [question] = (await store.read(id)).messages;
+  await answers.begin(id, question!.id, { sampling: { maxTokens: 4 } });
+  assert.equal(maker.requests.at(-1)!.sampling.maxTokens, 4);
+  maker.finish({ finishReason: "length", stats: { ...stats, generatedTokens: 4 } });
+  await answers.drain();
+  assertHas((await store.read(id)).messages.at(-1)!, { state: "length", cut: 4 });
+});
+
 test("what is there is stored while the answer goes on", async () => {
   const { store, maker, answers, id } = await start("midway");
   await answers.send(id, null, "x");

@@ -316,7 +316,7 @@ export class Answers {
       const { finishReason: state, stats } = await this.#maker.answer(request, live.events, live.abort.signal);
       const { resume, ...ended }: StoredMessage = { ...live.stored, state, stats: live.statsWith(stats) };
       if (state === "stop") return { ...ended, ...(resume && { tokens: resume.tokens }) };
-      const { maxTokens } = conversation.sampling;
+      const maxTokens = mostOf(conversation, message);
       const byLength = longest !== undefined && stats.generatedTokens >= longest;
       return { ...ended, ...(resume && { resume }), cut: byLength ? (maxTokens ?? longest) : "context" };
     } catch (thrown) {
@@ -344,11 +344,16 @@ interface Begun {
   readonly leave: () => void;
 }
 
+/** The longest answer: one that is begun has settings of its own, one that goes on is as long as those of today say. */
+function mostOf({ sampling }: Conversation, { sampling: own, stats }: Message): number | undefined {
+  return stats === undefined ? (own ?? sampling).maxTokens : sampling.maxTokens;
+}
+
 /** Tokens an answer may still have: of one that goes on what is left, or as many again where it had all of them. */
-function longestOf({ sampling }: Conversation, { sampling: own, stats }: Message): number | undefined {
-  const longest = stats === undefined ? (own ?? sampling).maxTokens : sampling.maxTokens;
+function longestOf(conversation: Conversation, message: Message): number | undefined {
+  const longest = mostOf(conversation, message);
   if (longest === undefined) return undefined;
-  const made = stats?.generatedTokens ?? 0;
+  const made = message.stats?.generatedTokens ?? 0;
   return made < longest ? longest - made : longest;
 }
 

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { readSeconds } from "../../../src/server/ui/price.js";
 import type { PageState, PassCosts } from "../../../src/server/ui/wire.js";
 import { feed } from "../feed.js";
-import { about, bytes, plural, speed } from "../format.js";
+import { about, bytes, plural } from "../format.js";
 import { ModelLoading } from "../shell/model-loading.js";
 import { useStore } from "../store.js";
 
@@ -41,7 +41,6 @@ export function Welcome({ state, onStart }: WelcomeProps): JSX.Element {
       <h2>{name}</h2>
       <p class="faint">
         {architecture}, {bytes(weightBytes)} of weights, {contextTokens.toLocaleString("en-US")} tokens of context
-        {plan?.guessed === false && `, expected ${speed(plan.secondsPerToken)}`}
       </p>
       {costs !== undefined && !costs.guessed && <p>{speedInWords(costs)}</p>}
       {hasTemplate && (

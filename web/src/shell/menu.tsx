@@ -15,10 +15,21 @@ export interface MenuProps {
   readonly onClose: () => void;
 }
 
+/** Distance of a menu from the edge of the window, in pixels. */
+const gap = 8;
+
+/** On a narrow page a button may be so far right that the menu below it would end outside. */
+function keepInside(menu: HTMLElement): void {
+  const { left, right } = menu.getBoundingClientRect();
+  const over = right - (document.documentElement.clientWidth - gap);
+  if (over > 0) menu.style.transform = `translateX(${-Math.min(over, left - gap)}px)`;
+}
+
 export function Menu({ items, onClose }: MenuProps): JSX.Element {
   const menu = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
     const opener = document.activeElement;
+    if (menu.current !== null) keepInside(menu.current);
     menu.current?.querySelector("button")?.focus();
     const onDown = (event: PointerEvent) => {
       if (!menu.current?.contains(event.target as Node)) onClose();
