@@ -49,6 +49,29 @@ struct RowScales {
   }
 };
 
+// A step of a walk: kCodes codes of each row from input `k` on, 32 or twice as many, times those of the token rows.
+template <class C, int kCodes, int T, int R>
+static inline __attribute__((always_inline)) void floats_step(const uint8_t* w, int64_t row_bytes,
+                                                              const typename C::Scaled* scaled, const float* const* x,
+                                                              int64_t k, F (*p)[T][32 / kLanes],
+                                                              typename C::Bad* bad) {
+  constexpr int kVectors = 32 / kLanes, kLoaded = kCodes / kLanes;
+#pragma GCC unroll 4
+  for (int r = 0; r < R; r++) {
+    F v[kLoaded];
+    if constexpr (kCodes == 64) C::load_two(w + r * row_bytes, scaled[r], v, &bad[r]);
+    else C::load(w + r * row_bytes, scaled[r], v, &bad[r]);
+#pragma GCC unroll 4
+    for (int t = 0; t < T; t++) {
+#pragma GCC unroll 4
+      for (int i = 0; i < kLoaded; i++) {
+        F* const sum = &p[r][t][i % kVectors];
+        *sum = f_fma(v[i], f_load(x[t] + k + kLanes * i), *sum);
+      }
+    }
+  }
+}
+
 // R weight rows side by side: a row's sums are chains of additions, each of which waits for the one before.
 template <class C, int T, int R>
 static void floats_rows(const uint8_t* w, int64_t row_bytes, const RowScales* scales, int64_t block, int64_t whole,
@@ -80,19 +103,7 @@ static void floats_rows(const uint8_t* w, int64_t row_bytes, const RowScales* sc
         const uint8_t* const far = w + at + (at < turn ? ahead : behind);
 #pragma GCC unroll 4
         for (int r = 0; r < R; r++) prefetch(far + r * row_bytes);
-#pragma GCC unroll 4
-        for (int r = 0; r < R; r++) {
-          F v[2 * kVectors];
-          C::load_two(w + r * row_bytes + at, scaled[r], v, &bad[r]);
-#pragma GCC unroll 4
-          for (int t = 0; t < T; t++) {
-#pragma GCC unroll 4
-            for (int i = 0; i < 2 * kVectors; i++) {
-              F* const sum = &p[r][t][i % kVectors];
-              *sum = f_fma(v[i], f_load(x[t] + k + kLanes * i), *sum);
-            }
-          }
-        }
+        floats_step<C, 64, T, R>(w + at, row_bytes, scaled, x, k, p, bad);
       }
     }
     for (; k < end; k += 32, at += C::kBytes) {
@@ -101,16 +112,7 @@ static void floats_rows(const uint8_t* w, int64_t row_bytes, const RowScales* sc
 #pragma GCC unroll 4
         for (int r = 0; r < R; r++) prefetch(far + r * row_bytes);
       }
-#pragma GCC unroll 4
-      for (int r = 0; r < R; r++) {
-        F v[kVectors];
-        C::load(w + r * row_bytes + at, scaled[r], v, &bad[r]);
-#pragma GCC unroll 4
-        for (int t = 0; t < T; t++) {
-#pragma GCC unroll 4
-          for (int i = 0; i < kVectors; i++) p[r][t][i] = f_fma(v[i], f_load(x[t] + k + kLanes * i), p[r][t][i]);
-        }
-      }
+      floats_step<C, 32, T, R>(w + at, row_bytes, scaled, x, k, p, bad);
     }
   }
 #pragma GCC unroll 4

@@ -21,7 +21,7 @@ constexpr bool kSignedBytes = false;
 inline __mmask16 first(int n) { return static_cast<__mmask16>((1u << n) - 1); }
 
 inline V v_sub32(V a, V b) { return _mm512_sub_epi32(a, b); }
-inline V v_byte(V q, int i, bool) {
+[[maybe_unused]] inline V v_byte(V q, int i, bool) {
   return _mm512_and_si512(_mm512_srl_epi32(q, _mm_cvtsi32_si128(8 * i)), _mm512_set1_epi32(255));
 }
 template <bool> inline V v_dot(V sum, V w, V a) { return _mm512_dpbusd_epi32(sum, w, a); }
