@@ -131,7 +131,7 @@ export const commands: readonly CommandEntry[] = [
       "Write a GGUF model without the layers that change least of what goes through them (block influence), " +
       "without the experts that add least to their layer (REAP), without channels of feed-forward nets, or " +
       "without heads of keys and values, as llama.cpp loads it. The file is smaller and much worse: compare it " +
-      "with `quality`.",
+      "with `quality`. With --tie nothing is lost.",
     load: () => import("./prune.js"),
   },
   {

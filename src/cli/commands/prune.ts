@@ -2,12 +2,13 @@
 import type { Command } from "commander";
 import { openMoments } from "../../compress/moments.js";
 import { HundredweightError } from "../../errors.js";
-import { openGguf } from "../../formats/index.js";
+import { openGguf, storedBytes } from "../../formats/index.js";
 import { withoutChannels } from "../../quality/prune/channels.js";
 import { type PrunedExperts, pruneExperts } from "../../quality/prune/experts/prune.js";
 import { blockInfluence } from "../../quality/prune/influence.js";
 import { withoutKvGroups } from "../../quality/prune/kv-groups.js";
 import { leastInfluential, withoutLayers } from "../../quality/prune/layers.js";
+import { withTiedHead } from "../../quality/prune/tied-head.js";
 import { writePruned } from "../../quality/prune/write.js";
 import { modelFile } from "../../store/model-word.js";
 import { parseBytes, parseInteger } from "../options/options.js";
@@ -23,6 +24,7 @@ interface PruneFlags {
   readonly ffn?: number;
   readonly kvGroups?: number;
   readonly experts?: number;
+  readonly tie?: boolean;
   readonly moments?: string;
   readonly repair: boolean;
   readonly text: readonly string[];
@@ -41,7 +43,7 @@ export function register(program: Command): void {
       "Write a GGUF model without the layers that change least of what goes through them (block influence), " +
         "without the experts that add least to their layer (REAP), without channels of feed-forward nets, or " +
         "without heads of keys and values, as llama.cpp loads it. The file is smaller and much " +
-        "worse: compare it with `quality`.",
+        "worse: compare it with `quality`. With --tie nothing is lost.",
     )
     .argument("<in>", "a GGUF file")
     .argument("<out>", "GGUF file to write")
@@ -55,6 +57,7 @@ export function register(program: Command): void {
     .option("--experts <n>", "experts of each layer that stay, instead of --layers", (t) =>
       parseInteger(t, "--experts", 1, 4096),
     )
+    .option("--tie", "output.weight goes where it holds the token embedding's values, which are taken instead")
     .option("--moments <file>", "with --ffn, --kv-groups: moments of inputs, as `calibrate` writes them")
     .option("--no-repair", "with --ffn, --kv-groups, --experts: last matrices are not fitted to what is left")
     .option(
@@ -75,10 +78,12 @@ export function register(program: Command): void {
 const chunkTokens = 512;
 
 async function run(word: string, to: string, flags: PruneFlags, signal: AbortSignal): Promise<void> {
-  const given = [flags.layers, flags.ffn, flags.kvGroups, flags.experts].filter((count) => count !== undefined);
+  const { layers, ffn, kvGroups, experts, tie } = flags;
+  const given = [layers, ffn, kvGroups, experts, tie].filter((count) => count !== undefined);
   if (given.length !== 1)
-    throw new HundredweightError("OPTION_INVALID", "give one of --layers, --experts, --ffn and --kv-groups");
-  if (flags.ffn !== undefined || flags.kvGroups !== undefined) return cutColumns(word, to, flags, signal);
+    throw new HundredweightError("OPTION_INVALID", "give one of --layers, --experts, --ffn, --kv-groups and --tie");
+  if (tie) return tieHead(word, to, flags, signal);
+  if (ffn !== undefined || kvGroups !== undefined) return cutColumns(word, to, flags, signal);
   if (flags.text.length === 0)
     throw new HundredweightError("OPTION_INVALID", "--text: give a text to look at the model with");
   const checkpoint = openGguf(modelFile(word));
@@ -132,6 +137,16 @@ function tellExperts(to: string, { saliency, kept, blocks, bytes }: PrunedExpert
   }
   if (blocks > 0) printText(`${blocks} block(s) that guess further tokens are left out\n`);
   if (bytes !== undefined) printText(`${to}: ${flags.experts} experts in each layer, ${formatBytes(bytes)}\n`);
+}
+
+async function tieHead(word: string, to: string, flags: PruneFlags, signal: AbortSignal): Promise<void> {
+  const checkpoint = openGguf(modelFile(word));
+  refuseSelf(checkpoint, to);
+  const pruned = await withTiedHead(checkpoint);
+  const saved = storedBytes(checkpoint.tensors.get("output.weight")!.planes);
+  const bytes = flags.dryRun ? undefined : await writePruned(to, pruned, signal);
+  if (flags.json) return printJson({ path: to, savedBytes: saved, ...(bytes !== undefined && { bytes }) });
+  printText(`${to}: ${formatBytes(saved)} less${bytes === undefined ? "" : `, ${formatBytes(bytes)}`}\n`);
 }
 
 /** Channels or groups of heads instead of layers. */
