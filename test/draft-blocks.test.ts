@@ -44,6 +44,8 @@ async function answer(
     maxTokens: 41,
     stop: [],
     ignoreEos: true,
+    // Earlier answers of the same owner would guess in the blocks' place.
+    scope: `answer ${jobs + 1}`,
     ...more,
   };
   const result = await engine.submit(++jobs, request, (event) => {

@@ -231,9 +231,11 @@ function bindList(
     value: operands.tensor(value),
     rows: value.rows,
   });
+  const layers = places.calls.slice(0, places.end);
   return {
     ops,
-    layers: bound(places.calls.slice(0, places.end)),
+    layers: bound(layers),
+    storing: bound(layers.slice(0, 1 + layers.findLastIndex((call) => "state" in call)).filter(({ hint }) => !hint)),
     inputs: new Map(Object.entries(inputs).map(([name, value]) => [name, operands.tensor(value)])),
     outputs: new Map(Object.entries(outputs).map(([name, value]) => [name as OutputName, output(value)])),
     view,

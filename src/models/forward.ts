@@ -29,6 +29,8 @@ export interface BoundOutput {
 export interface BoundList {
   readonly ops: Ops;
   readonly layers: readonly BoundStep[];
+  /** The first of them without hints, up to the last that stores a state: enough where nothing else is wanted. */
+  readonly storing: readonly BoundStep[];
   /** Inputs of the program, by name. */
   readonly inputs: ReadonlyMap<string, Tensor>;
   readonly outputs: ReadonlyMap<OutputName, BoundOutput>;
@@ -147,7 +149,7 @@ export function fill(
   for (const [name, tensor] of list.inputs) ops.write(tensor, givenTo(name, { inputs }, rows.count * tensor.cols));
   const counts = { all: rows.count, wanted: 0, sequences: lastRowsOf(rows).length };
   const all = Int32Array.from({ length: rows.count }, (_, t) => t);
-  walk(list.layers, counts, all.subarray(0, 0));
+  walk(of === undefined ? list.storing : list.layers, counts, all.subarray(0, 0));
   if (of === undefined) return undefined;
   const { steps, value } = must(list, of);
   const out = new Float32Array(rows.count * value.cols);

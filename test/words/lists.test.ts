@@ -265,6 +265,23 @@ test("an MTP program is fed with hidden rows, alone and beside the trunk: native
   };
   const larger = Math.max(await alike(), await alike("mtp0"));
   assert.ok(ops.counters().activationBytes <= larger, "values of both lie in the same memory");
+  // What a block keeps is the same where nothing else is made of its rows.
+  const pagesOf = (): Uint8Array[] =>
+    both.kvGroups.flatMap(({ pool }) =>
+      Array.from({ length: pool.pages }, (_, page) => {
+        const bytes = new Uint8Array(pool.pageBytes);
+        ops.readUnit(pool, page, 0, bytes);
+        return bytes;
+      }),
+    );
+  const kept = pagesOf();
+  const cleared = new Uint8Array(both.kvGroups[0]!.pool.pageBytes - both.kvGroups[0]!.firstBytes);
+  assert.ok(cleared.length > 0);
+  for (const { pool, firstBytes } of both.kvGroups)
+    for (let page = 0; page < pool.pages; page++) ops.writeUnit(pool, page, firstBytes, cleared);
+  assert.notDeepEqual(pagesOf(), kept);
+  both.programs.get("mtp0")!.fill(rows, { hidden });
+  assert.deepEqual(pagesOf(), kept);
   both.close();
   await assert.rejects(bind(description, native(), { programs: ["mtp7"] }), /no program 'mtp7'/);
 });

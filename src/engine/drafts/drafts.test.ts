@@ -118,6 +118,14 @@ test("costs: rows are free while the disk takes as long, measured passes correct
   assert.deepEqual([1, 5, 9].map(corrected), [500, 625, 750]);
   assert.equal(corrected(41), 1350);
   assert.equal(costs.from(2, 20), undefined, "two answers at once were not measured");
+  // A plain pass beside which the machine did something else does not make guesses a gain.
+  const busy = new PassCosts();
+  busy.record(1, 900, 0);
+  busy.record(2, 520, 0);
+  busy.record(3, 530, 0);
+  const known = busy.from(1, 20)!;
+  assert.deepEqual([known(1), known(2)], [520, 520]);
+  assert.ok(known(3) >= 520 && known(9) > known(3));
   // Old figures are forgotten: then a pass without drafts is measured again.
   for (let i = 0; i < 200; i++) costs.record(9, 750, 500);
   assert.equal(costs.from(1, 20), undefined);

@@ -46,13 +46,16 @@ export class PassCosts {
    * @param rowMs one more row of a prompt, where that is known: what a row of arithmetic costs at least
    */
   from(plain: number, rowMs: number | undefined): ((rows: number) => number) | undefined {
-    const base = this.measured.get(plain);
-    if (base === undefined || this.trust(base) < leastTrust) return undefined;
-    const price = rowMs ?? (base.computeMs * firstPrice) / plain;
-    const expected = (rows: number): number => Math.max(base.ms, base.computeMs + (rows - plain) * price);
+    const alone = this.measured.get(plain);
+    if (alone === undefined || this.trust(alone) < leastTrust) return undefined;
     const known = [...this.measured].filter(([rows, one]) => rows > plain && this.trust(one) >= leastTrust);
     known.sort(([a], [b]) => a - b);
-    return (rows) => this.estimate(rows, [plain, base], known, expected);
+    // More rows never take less: where that was measured the machine was busy with something else at the plain pass.
+    const ms = Math.min(alone.ms, ...known.map(([, one]) => one.ms));
+    const base = { ...alone, ms, computeMs: Math.min(alone.computeMs, ms) };
+    const price = rowMs ?? (base.computeMs * firstPrice) / plain;
+    const expected = (rows: number): number => Math.max(base.ms, base.computeMs + (rows - plain) * price);
+    return (rows) => Math.max(ms, this.estimate(rows, [plain, base], known, expected));
   }
 
   /** Measured passes say by how much the expectation is wrong; in between it is wrong by something in between. */
