@@ -113,7 +113,7 @@ await narrow.waitForSelector(".next li");
 await shot(narrow, "waiting-narrow.png");
 await machine.screenshot({ path: out("machine.png") });
 await machine.setViewportSize({ width: 1200, height: 760 });
-await machine.hover(".map-bars .bar-split >> nth=30");
+await machine.hover(".map-bars .bar-split >> nth=-1");
 await shot(machine, "map.png");
 streamed.stop();
 
