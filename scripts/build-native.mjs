@@ -166,6 +166,8 @@ function flagsOf(source) {
   const isa = isaOf(source);
   if (isa) flags.push(...isaFlags[isa]);
   flags.push(...encoderFlags(source));
+  // What test programs compare is compiled elsewhere; they themselves run for seconds.
+  if (source.startsWith(join("native", "test") + sep)) flags.push("-O1");
   if (isSanitized(source)) flags.push(...sanitize);
   // Compilers' caches ask for the second flag.
   if (isSanitized(source) && precompiled && !isPure(source) && !basename(source).startsWith("scalar"))
