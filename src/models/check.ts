@@ -7,7 +7,7 @@ import { hadamard, kvForm, mixKey } from "../ops/kv-form.js";
 import { ReferenceMatrix, readVector, WeightFiles } from "../ops/reference-weights.js";
 import type { Operands, Step } from "./bind-operands.js";
 import { type Call, type CallOf, type Program, weightsOf } from "./flow/calls.js";
-import type { PagedState, VectorWeight, Weight } from "./flow/flow.js";
+import type { PagedState, Value, VectorWeight, Weight } from "./flow/flow.js";
 import { rewrite } from "./rewrite.js";
 
 /**
@@ -89,13 +89,30 @@ const damaged = "the file is damaged or was badly converted (inspect --verify li
 const overflow =
   "the numbers are finite and their sum is beyond what 32 bits hold; the model's weights or norms are too large";
 
+/** The largest input of products by 8-bit numbers: their scale, a 127th, is a half. */
+const mostInput = 127 * 65504;
+
+/** Inputs that are finite and have no scale. @returns undefined where they have */
+function tooLarge(weight: Weight, input: Value, row: number, b: Operands, n: number): string | undefined {
+  const { layout } = b.source(weight);
+  if (layout.acts !== "q8_32") return undefined;
+  const rows = b.ops.read(b.tensor(input), n) as Float32Array;
+  const most = rows.subarray(row * input.cols, (row + 1) * input.cols).reduce((a, v) => Math.max(a, Math.abs(v)), 0);
+  if (most <= mostInput) return undefined;
+  return (
+    `its inputs reach ${shown(most)}, and with ${layout.name} they are multiplied as 8-bit numbers that reach ` +
+    `${shown(mostInput)}, as in llama.cpp; in F16 or BF16 they are not`
+  );
+}
+
 /** The inputs were finite: they were looked at before. */
 function causeOf(call: Call, output: number, found: Found, b: Operands, n: number): Cause {
   switch (call.verb) {
     case "linear": {
       const weight = call.weights[output]!;
       const fault = faultOfRow(weight, 0, found.column, b);
-      return { tensor: weight.tensor.name, cause: fault ?? overflow };
+      const large = fault ?? tooLarge(weight, call.inputs[0]!, found.row, b, n);
+      return { tensor: weight.tensor.name, cause: large ?? overflow };
     }
     case "experts":
       return causeOfExperts(call, found, b, n);

@@ -82,6 +82,19 @@ test("a scale that is not finite", async () => {
   );
 });
 
+test("inputs beyond what 8-bit numbers with a half as scale hold", { skip: kinds.length < 2 }, async () => {
+  const path = await damaged("large", "llama", "dense", "Q8_0", "blk.1.ffn_norm.weight", (bytes, offset, shape) => {
+    for (let i = 0; i < shape[0]!; i++) bytes.writeFloatLE(1e8, offset + 4 * i);
+  });
+  await assert.rejects(score(path, true, "native"), (error: unknown) => {
+    assert.ok(error instanceof HundredweightError && error.code === "MODEL_INVALID", String(error));
+    assert.match(error.message, /^layer 1: linear with 'blk\.1\.ffn_(up|gate)\.weight' gave (NaN|-?Infinity)/);
+    assert.match(error.message, /its inputs reach \d\.\d+e\+8, and with Q8_0 .* reach 8\.32e\+6/);
+    return true;
+  });
+  await score(path, true, "reference");
+});
+
 test("a product that overflows", async () => {
   const path = await damaged(
     "overflow",
