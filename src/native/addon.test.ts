@@ -387,7 +387,7 @@ test("20,000 random calls: an error or an answer, never a crash", { skip: skipAd
     "promisedBytes",
   ];
   // These take as long as they are told to, seconds by design; src/weights/probe.test.ts calls them wrongly.
-  const slow = ["memoryRate", "gemmRate"];
+  const slow = ["memoryRate", "gemmRate", "attentionRate", "gateRate"];
   // These act on the process that runs the test.
   const ours = ["limitMemory", "lockFile"];
   const names = Object.keys(addon).filter((n) => ![...closing, ...slow, ...ours].includes(n)) as (keyof NativeAddon)[];
@@ -411,6 +411,7 @@ test("20,000 random calls: an error or an answer, never a crash", { skip: skipAd
     }
   }
   assert.ok(outcomes.answers > 100 && outcomes.errors > 1000, JSON.stringify(outcomes));
+  addon.keepThreadSpans(0);
   addon.modelClose(a.model);
 });
 
