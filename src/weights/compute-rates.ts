@@ -18,7 +18,7 @@ export function measureCompute(addon: NativeAddon, threads: number, seconds: num
   let [attentionOpsPerSecond, gateValuesPerSecond] = [0, 0];
   // Rounds, of which the best count: on a machine that others use too, one moment spoils no figure. The last ones are
   // for the types that most models are of.
-  for (const most of [names.length, 13, 6, 6]) {
+  for (const most of [names.length, byUse.length, 6, 6]) {
     attentionOpsPerSecond = Math.max(attentionOpsPerSecond, addon.attentionRate(threads, 0));
     gateValuesPerSecond = Math.max(gateValuesPerSecond, addon.gateRate(threads, 0));
     for (const name of names.slice(0, most)) {

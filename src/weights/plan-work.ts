@@ -2,7 +2,7 @@
  * The arithmetic of a prompt's rows, from the list of a model's calls: products by type, experts, attention by how far
  * it looks back, and the values of everything else. Pure.
  */
-import type { Layout } from "../formats/index.js";
+import { type Layout, storedBytes } from "../formats/index.js";
 import type { ModelDescription } from "../models/index.js";
 import { lookedBack, weightsOf } from "../models/index.js";
 import type { ComputeRates, MachineProfile } from "./machine.js";
@@ -80,7 +80,10 @@ function count({ program, tensors }: ModelDescription): PromptWork {
           const layout = layoutOf(tensor.name);
           return layout === undefined ? [] : [{ layout, products: rows * cols }];
         });
-        const bytesPerExpert = matrices.reduce((sum, { tensor }) => sum + bytesOf(stored.get(tensor.name)) / all, 0);
+        const bytesPerExpert = matrices.reduce(
+          (sum, { tensor }) => sum + storedBytes(stored.get(tensor.name)?.planes ?? {}) / all,
+          0,
+        );
         experts.push({ experts: all, topK, types, bytesPerExpert });
         // Rows go to their experts, through the gate, and are added up.
         values += topK * (2 * call.body.up.rows + columns(call.outputs));
@@ -102,14 +105,6 @@ function count({ program, tensors }: ModelDescription): PromptWork {
   }
   const attention = [...windows].map(([window, products]) => ({ window, products }));
   return { types: [...byType.values()], experts, attention, values };
-}
-
-function bytesOf(
-  info: { readonly planes: Readonly<Record<string, readonly { readonly bytes: number }[]>> } | undefined,
-) {
-  return Object.values(info?.planes ?? {})
-    .flat()
-    .reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 /** Rates of a machine on which only products of one type were measured, or none: as those usually are beside them. */

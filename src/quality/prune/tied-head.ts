@@ -1,7 +1,7 @@
 /** A GGUF model whose head is its token embedding, stored once: what loads it takes the embedding for both. */
 import { SourceFiles } from "../../compress/source-files.js";
 import { HundredweightError } from "../../errors.js";
-import type { GgufCheckpoint, TensorInfo } from "../../formats/index.js";
+import { type GgufCheckpoint, storedBytes, type TensorInfo } from "../../formats/index.js";
 import { describeModel } from "../../models/index.js";
 import { type Pruned, prunedCheckpoint } from "./layers.js";
 import { withTensors } from "./rows.js";
@@ -21,7 +21,7 @@ export async function withTiedHead(checkpoint: GgufCheckpoint): Promise<Pruned> 
   if (of(head) !== of(embedding)) throw refuse(`output.weight is ${of(head)}, token_embd.weight ${of(embedding)}`);
   const at = await firstDifference(head, embedding);
   if (at !== undefined) {
-    const row = Math.floor(at / (bytesOf(head) / head.shape.at(-1)!));
+    const row = Math.floor(at / (storedBytes(head.planes) / head.shape.at(-1)!));
     throw refuse(`output.weight is a matrix of its own: row ${row} has other values than token_embd.weight`);
   }
   const whole = withTensors(checkpoint, new Map(), new Map());
@@ -33,8 +33,6 @@ export async function withTiedHead(checkpoint: GgufCheckpoint): Promise<Pruned> 
   }
   return pruned;
 }
-
-const bytesOf = ({ planes }: TensorInfo): number => planes.blocks!.reduce((sum, { bytes }) => sum + bytes, 0);
 
 /** The first byte that two tensors of one form do not share. */
 async function firstDifference(a: TensorInfo, b: TensorInfo): Promise<number | undefined> {
