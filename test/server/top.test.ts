@@ -7,23 +7,23 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { serverUrl } from "../../src/cli/commands/top.js";
 import { columnsOf } from "../../src/cli/terminal/columns.js";
-import { parseMetrics, sampleOf } from "../../src/cli/top/server-feed.js";
+import { parseMetrics, ServerFacts, sampleOf } from "../../src/cli/top/server-feed.js";
 import { packageRoot } from "../../src/package-root.js";
-import type { RunningServer } from "../../src/server/index.js";
+import type { MachineEvent, MemoryNow, RunningServer } from "../../src/server/index.js";
 import { finish, runCli } from "../support/cli.js";
 import { chatModel, needsThreads, postJson, serveForTests } from "./support.js";
 
-/** Answers as long as the test looks. */
+/** Answers as long as the test looks; of different lengths, so that one is written while another is asked for. */
 async function underLoad(server: RunningServer, key: string | undefined, look: () => Promise<void>): Promise<void> {
   const stop = new AbortController();
   const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
-  const one = async (): Promise<void> => {
+  const one = async (tokens: number): Promise<void> => {
     while (!stop.signal.aborted) {
-      const body = { prompt: "the king and", max_tokens: 200, temperature: 1 };
+      const body = { prompt: "the king and", max_tokens: tokens, ignore_eos: true };
       await (await postJson(`${server.url}/v1/completions`, body, { headers, signal: stop.signal })).text();
     }
   };
-  const load = Promise.allSettled([one(), one(), one()]);
+  const load = Promise.allSettled([one(200), one(170), one(130)]);
   try {
     await look();
   } finally {
@@ -49,10 +49,10 @@ test("figures of a server under load, as a document and as a view", { skip: need
     const { state, now, rates, memory, plan, system } = JSON.parse(document.out) as Document;
     assert.equal(state?.model.state, "ready");
     assert.ok(now.running >= 1 && rates.tokensPerSecond > 1 && rates.passesPerSecond > 1, document.out);
-    assert.ok((memory?.kvBytes ?? 0) > 0);
-    assert.equal(plan?.strategy, "resident");
+    assert.ok((memory?.kvBytes ?? 0) > 0, document.out);
+    assert.equal(plan?.strategy, "resident", document.out);
     assert.equal(plan?.map, undefined);
-    if (process.platform === "linux") assert.ok(system!.pids.length >= 1 && system!.rssBytes > 2 ** 20);
+    if (process.platform === "linux") assert.ok(system!.pids.length >= 1 && system!.rssBytes > 2 ** 20, document.out);
 
     const { port } = new URL(server.url);
     const view = await runCli(["top", port], "", { HUNDREDWEIGHT_API_KEY: "a-key" });
@@ -116,6 +116,25 @@ test("metrics become a sample: what was counted since, and the last pass", () =>
   assert.deepEqual([sample.seen.stallMs, sample.seen.computeMs, sample.seen.diskBytes], [400, 100, 1000]);
   const idle = sampleOf(parseMetrics(text(14, 30)), parseMetrics(text(14, 30)), 7, 2);
   assert.deepEqual([idle.passes, idle.seen.passes, idle.seen.diskBytes], [0, 0, 0]);
+});
+
+test("a view is whole when memory was told too, which an engine in a long pass tells late", () => {
+  const facts = new ServerFacts();
+  assert.equal(facts.whole, false);
+  const sample = sampleOf(parseMetrics(""), parseMetrics(""), 7, 2);
+  facts.hear({ type: "history", samples: [sample, sample] });
+  assert.equal(facts.whole, true, "metrics tell no memory");
+  const state = (of: string) => ({ type: "state", state: { model: { state: of } } }) as unknown as MachineEvent;
+  facts.hear(state("ready"));
+  assert.equal(facts.whole, false);
+  facts.hear({ type: "memory", memory: null });
+  assert.equal(facts.whole, false);
+  facts.hear({ type: "memory", memory: {} as MemoryNow });
+  assert.equal(facts.whole, true);
+  facts.hear({ type: "history", samples: [] });
+  assert.equal(facts.whole, false);
+  facts.hear(state("loading"));
+  assert.equal(facts.whole, true, "nothing runs yet");
 });
 
 const util = spawnSync("script", ["--version"], { encoding: "utf8" });

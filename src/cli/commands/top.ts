@@ -18,8 +18,9 @@ interface TopFlags {
 }
 
 const usualUrl = "http://127.0.0.1:8471";
-/** Where nobody looks on, figures are of this time. */
+/** Where nobody looks on, figures are of at least this time; a server with much to do tells its later. */
 const onceMs = 2500;
+const onceMostMs = 20_000;
 /** A server that went away is asked again. */
 const againMs = 1000;
 
@@ -61,8 +62,14 @@ type Where = Parameters<typeof follow>[0];
 /** Prints one view, where nobody looks on. */
 async function once(where: Where, facts: ServerFacts, watch: SystemWatch | undefined, json: boolean): Promise<void> {
   watch?.look(performance.now());
-  const followed = follow(where, facts, () => {});
-  await Promise.race([followed, sleep(onceMs, undefined, { signal: where.signal })]);
+  let told = (): void => {};
+  const followed = follow(where, facts, () => facts.whole && told());
+  const pause = (ms: number): Promise<void> => sleep(ms, undefined, { signal: where.signal });
+  await Promise.race([followed, pause(onceMs)]);
+  const whole = new Promise<void>((resolve) => {
+    told = resolve;
+  });
+  if (!facts.whole) await Promise.race([followed, whole, pause(onceMostMs - onceMs)]);
   followed.catch(() => {}); // ended by us
   const system = watch?.look(performance.now());
   if (json) {

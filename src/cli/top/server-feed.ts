@@ -19,6 +19,13 @@ export class ServerFacts {
     else if (event.type === "sample") this.add(event.sample);
   }
 
+  /** Whether a view of it has all its parts: memory is asked of an engine that may be in a long pass. */
+  get whole(): boolean {
+    const { state } = this;
+    if (state !== undefined && state.model.state !== "ready") return true;
+    return this.samples.length >= 2 && (this.memory !== undefined || state === undefined);
+  }
+
   add(sample: Sample): void {
     this.samples.push(sample);
     if (this.samples.length > mostSamples) this.samples.shift();
