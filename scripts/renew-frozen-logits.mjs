@@ -1,6 +1,7 @@
 // Freezes the logits of the random models anew: after a change that is meant to change numbers, and never otherwise.
 //   node scripts/renew-frozen-logits.mjs NUMERIC_VERSION "why the bits change"     (build first)
-// The version has to be higher than that of the file; --add keeps it, and takes up models that are not frozen yet.
+// The version has to be higher than that of the file; --add keeps it, and takes up models that are not frozen yet or
+// whose tensors are made of other random numbers now.
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -29,7 +30,7 @@ try {
   for (const model of frozenModels()) {
     const [hashes] = await freeze(join(folder, "model.gguf"), model, isa);
     const known = old.models[model.name];
-    if (add && known !== undefined && known.logits !== hashes.logits)
+    if (add && known?.model === hashes.model && known.logits !== hashes.logits)
       refuse(`${model.name}: its bits have changed; that takes a new numeric version`);
     models[model.name] = hashes;
   }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -16,7 +16,7 @@ import {
 import { storedBytes } from "../formats/layouts.js";
 import { ReferenceOps } from "../ops/reference.js";
 import { makeTinyModel } from "../synth/tiny.js";
-import { storedTensors } from "./flow/tensors.js";
+import { localName, storedTensors } from "./flow/tensors.js";
 import { architectures, bindModel, describeModel } from "./index.js";
 
 type Values = Map<string, TypedValue>;
@@ -62,6 +62,27 @@ describe("models", () => {
       }
   });
   after(() => rmSync(folder, { recursive: true, force: true }));
+
+  test("rates of decay are below zero, in tiny models as in others: no state grows without bound", () => {
+    let rates = 0;
+    for (const [name, { path, tensors }] of files)
+      for (const { name: tensor, planes } of tensors.values()) {
+        if (localName(tensor) !== "ssm_a") continue;
+        const declared = describeModel(files.get(name)!).tensors.find((one) => one.name === tensor)!.fill;
+        // Those above zero are factors inside of a bound.
+        const sign = declared.mean < 0 ? -1 : 1;
+        assert.equal(declared.negative ?? false, sign < 0, `${name} ${tensor}`);
+        for (const { offset, bytes } of Object.values(planes).flat()) {
+          const values = new Float32Array(readFileSync(path).buffer.slice(offset, offset + bytes));
+          assert.ok(
+            values.every((value) => Math.sign(value) === sign),
+            `${name} ${tensor}`,
+          );
+          rates += values.length;
+        }
+      }
+    assert.ok(rates > 2000, `${rates} rates`);
+  });
 
   test("every declaration describes its own tiny model, to the last tensor", () => {
     for (const [name, checkpoint] of files) {

@@ -152,14 +152,14 @@ export class TensorTable {
   vector(local: string, shape: readonly number[], role: Role, o: VectorOptions): VectorWeight | null {
     const { optional = false, shared = false, fill = vectorFill } = o;
     if (optional && !this.#source.has(shared ? local : this.#fullName(local))) return null;
-    const [mean, deviation] = fill;
+    const [mean, deviation, sign] = fill;
     const tensor = this.#declare(local, shared, {
       kind: "vector",
       shape,
       role,
       floor: "f32",
       optional,
-      fill: { mean, deviation },
+      fill: { mean, deviation, ...(sign === "negative" && { negative: true }) },
       ...(o.ids !== undefined && { ids: o.ids }),
     });
     const length = shape.reduce((product, size) => product * size, 1);

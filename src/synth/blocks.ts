@@ -10,6 +10,7 @@ import { HundredweightError } from "../errors.js";
 import { e2m1Values, gridOf, iq4Values, nvfp4Scale } from "../formats/codebooks.js";
 import { f16Table, toBf16, toF16, writeU16 } from "../formats/float16.js";
 import type { Dtype } from "../formats/index.js";
+import { type Fill, randomValue } from "../models/flow/tensors.js";
 import { seededNormals, seededWords } from "./random.js";
 
 /** Writes the scale fields of the random block at `b[at]`. */
@@ -174,7 +175,7 @@ export function randomBlocks(dtype: Dtype, bytes: number, mean: number, deviatio
   const count = Math.floor(bytes / dtype.blockBytes);
   const out = new Uint8Array(count * dtype.blockBytes);
   if (dtype.blockValues === 1) {
-    fillNormal(dtype, out, 0, mean, deviation, seed);
+    fillNormal(dtype, out, 0, { mean, deviation }, seed);
     return out;
   }
   const recipe = recipes[dtype.name];
@@ -200,18 +201,11 @@ function fillWords(out: Uint8Array, words: () => number): void {
  * Values `first` and following of what `randomBlocks` makes of a float type: any part of them without the others.
  * @shape out whole values
  */
-export function fillNormal(
-  dtype: Dtype,
-  out: Uint8Array,
-  first: number,
-  mean: number,
-  deviation: number,
-  seed: number,
-): void {
-  const next = seededNormals(seed, `${dtype.name} ${mean} ${deviation}`, first);
+export function fillNormal(dtype: Dtype, out: Uint8Array, first: number, fill: Fill, seed: number): void {
+  const next = seededNormals(seed, `${dtype.name} ${fill.mean} ${fill.deviation}`, first);
   const view = new DataView(out.buffer, out.byteOffset);
   for (let at = 0; at < out.length; at += dtype.blockBytes) {
-    const value = mean + deviation * next();
+    const value = randomValue(fill, next());
     if (dtype.name === "F32") view.setFloat32(at, value, true);
     else writeU16(out, at, dtype.name === "F16" ? toF16(value) : toBf16(value));
   }

@@ -54,6 +54,22 @@ describe("random blocks", () => {
     const distinct = new Set(Array.from({ length: rows }, (_, i) => a.toString("latin1", i * row, (i + 1) * row)));
     assert.equal(distinct.size, rows);
   });
+
+  test("values that have to be below zero are the others with another sign, beside tensors of both signs", () => {
+    const dtype = dtypes.find((d) => d.name === "F32")!;
+    const random = new RandomTensors(1);
+    const make = (negative: boolean): Float32Array => {
+      const fill = { mean: -0.3, deviation: 0.2, negative };
+      const [bytes] = random.bytes("a", dtype, fill, 1 << 16, 1 << 10, false);
+      return new Float32Array(bytes!.slice().buffer);
+    };
+    const [plain, negative] = [make(false), make(true)];
+    assert.ok(plain.some((value) => value > 0));
+    assert.deepEqual(
+      negative,
+      plain.map((value) => -Math.abs(value)),
+    );
+  });
 });
 
 describe("router skew", () => {

@@ -20,13 +20,13 @@ import {
 } from "../formats/index.js";
 import { checkRoom } from "../formats/room.js";
 import type { ModelSpec } from "../models/flow/architecture.js";
-import { layerPrefix, localName, type TensorDeclaration } from "../models/flow/tensors.js";
+import { type Fill, layerPrefix, localName, type TensorDeclaration } from "../models/flow/tensors.js";
 import { archMetadata, declareOnPaper, paperTensors } from "../models/paper.js";
 import { idsType, randomIds } from "./ids.js";
 import { seededWords } from "./random.js";
 import { ranks, rowFactors } from "./router.js";
 import type { SynthShape } from "./shape.js";
-import { type Fill, RandomTensors } from "./values.js";
+import { RandomTensors } from "./values.js";
 import { minVocab, syntheticVocabulary } from "./vocabulary.js";
 
 export interface SynthOptions {
@@ -198,7 +198,7 @@ export function fillOf({ name, role, kind, fill }: TensorDeclaration, layers: nu
   // A bias of the router would prefer experts by itself.
   if (role === "router" && kind === "vector") return { mean: 0, deviation: 0.01 };
   const factor = residual.test(localName(name)) ? 1 / Math.sqrt(2 * layers) : 1;
-  return { mean: fill.mean * factor, deviation: fill.deviation * factor };
+  return { ...fill, mean: fill.mean * factor, deviation: fill.deviation * factor };
 }
 
 /** Pairs that turn less than `lowFrequency` times in the original context are slowed by `factor`, with a ramp below. */

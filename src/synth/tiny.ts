@@ -8,7 +8,7 @@ import { HundredweightError } from "../errors.js";
 import { type TensorSource, writeGguf } from "../formats/gguf-write.js";
 import { blocksBytes, type Dtype, dtypeByName, type TypedValue } from "../formats/index.js";
 import type { TinyMetadata } from "../models/flow/architecture.js";
-import type { Role, TensorDeclaration } from "../models/flow/tensors.js";
+import { type Role, randomValue, type TensorDeclaration } from "../models/flow/tensors.js";
 import { archMetadata, declareOnPaper, paperTensors } from "../models/paper.js";
 import { findArchitecture } from "../models/registry.js";
 import { idsType, randomIds } from "./ids.js";
@@ -98,12 +98,11 @@ function randomTensor(tensor: TensorDeclaration, type: Dtype, seed: number): Ten
   if (bytes === undefined)
     throw new HundredweightError("OPTION_INVALID", `'${name}' has rows of ${cols}, ${dtype.name} needs whole blocks`);
   const normals = new Float64Array(cols);
-  const { mean, deviation } = fill;
   const data = new Uint8Array(rows * bytes);
   const row = new Float32Array(cols);
   for (let r = 0; r < rows; r++) {
     fillNormals(seed, name, normals, r * cols);
-    for (let i = 0; i < cols; i++) row[i] = mean + deviation * normals[i]!;
+    for (let i = 0; i < cols; i++) row[i] = randomValue(fill, normals[i]!);
     quantizeRow(dtype, row, data.subarray(r * bytes, (r + 1) * bytes));
   }
   return { name, dtype, shape, data };

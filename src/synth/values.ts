@@ -3,16 +3,12 @@
  * are short runs from random places of that pool, shorter than a row where rows have to differ.
  */
 import type { Dtype } from "../formats/index.js";
+import type { Fill } from "../models/flow/tensors.js";
 import { fillNormal, randomBlocks } from "./blocks.js";
 import { seededWords } from "./random.js";
 
 const poolBytes = 2 << 20;
 const chunkBytes = 2 << 20;
-
-export interface Fill {
-  readonly mean: number;
-  readonly deviation: number;
-}
 
 interface Pool {
   /** The pool, then room for one chunk: copies within one buffer cost no view. */
@@ -56,22 +52,23 @@ export class RandomTensors {
     this.#seed = seed;
   }
 
-  #pool(dtype: Dtype, { mean, deviation }: Fill): Pool {
-    const key = `${dtype.name} ${mean} ${deviation}`;
+  #pool(dtype: Dtype, fill: Fill): Pool {
+    const { mean, deviation, negative = false } = fill;
+    const key = [dtype.name, mean, deviation, negative].join(" ");
     const known = this.#pools.get(key);
     if (known !== undefined) return known;
     const blocks = Math.floor(poolBytes / dtype.blockBytes);
     const memory = new Uint8Array(blocks * dtype.blockBytes + chunkBytes);
     const floats = dtype.blockValues === 1;
-    const need = floats ? this.#floats(dtype, memory, mean, deviation) : () => {};
+    const need = floats ? this.#floats(dtype, memory, fill, key) : () => {};
     if (!floats) memory.set(randomBlocks(dtype, poolBytes, mean, deviation, this.#seed));
     const pool: Pool = { memory, blocks, need };
     this.#pools.set(key, pool);
     return pool;
   }
 
-  #floats(dtype: Dtype, memory: Uint8Array, mean: number, deviation: number): Pool["need"] {
-    const { bytes, made } = floatsFor([this.#seed, dtype.name, mean, deviation].join(" "), dtype);
+  #floats(dtype: Dtype, memory: Uint8Array, fill: Fill, key: string): Pool["need"] {
+    const { bytes, made } = floatsFor(`${this.#seed} ${key}`, dtype);
     const here = new Uint8Array(made.length);
     return (from, to) => {
       for (let part = Math.floor(from / floatsAtOnce); part * floatsAtOnce < to; part++) {
@@ -79,7 +76,7 @@ export class RandomTensors {
         here[part] = 1;
         const at = part * floatsAtOnce * dtype.blockBytes;
         const some = bytes.subarray(at, at + floatsAtOnce * dtype.blockBytes);
-        if (made[part] === 0) fillNormal(dtype, some, part * floatsAtOnce, mean, deviation, this.#seed);
+        if (made[part] === 0) fillNormal(dtype, some, part * floatsAtOnce, fill, this.#seed);
         made[part] = 1;
         memory.set(some, at);
       }

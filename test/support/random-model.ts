@@ -7,7 +7,7 @@
 import { quantizeRow } from "../../src/compress/quantize.js";
 import { blocksBytes, type Dtype, dtypeByName, type TypedValue, writeGguf } from "../../src/formats/index.js";
 import type { Declaration, TinyMetadata } from "../../src/models/flow/architecture.js";
-import type { Role, TensorDeclaration } from "../../src/models/flow/tensors.js";
+import { type Fill, type Role, randomValue, type TensorDeclaration } from "../../src/models/flow/tensors.js";
 import { factorSuffixes, findArchitecture } from "../../src/models/index.js";
 import { archMetadata, declareOnPaper, paperTensors } from "../../src/models/paper.js";
 import { randomBlocks } from "../../src/synth/blocks.js";
@@ -71,10 +71,9 @@ export async function writeRandomModel(path: string, spec: RandomModelSpec): Pro
       if (ids !== undefined) return { name: tensor.name, dtype: idsType, shape, data: randomIds(ids, shape, words) };
       const dtype = typeOf(tensor, spec.types);
       const bytes = (blocksBytes(dtype, shape[0] as number) as number) * shape.slice(1).reduce((a, b) => a * b, 1);
-      const { mean, deviation } = tensor.fill;
       // By name: a tensor keeps its values when the order of a part's tensors changes.
       const seed = words();
-      return { name: tensor.name, dtype, shape, data: values(dtype, bytes, mean, deviation, seed) };
+      return { name: tensor.name, dtype, shape, data: values(dtype, bytes, tensor.fill, seed) };
     });
   await writeGguf(path, { metadata, tensors });
 }
@@ -95,13 +94,13 @@ function factorsOf(tensor: TensorDeclaration, rank: number | undefined): TensorD
  * Floats are sums of four uniform numbers: nothing but additions and products, so that a model is the same file
  * whatever the runtime's logarithm is. Blocks are random bits.
  */
-function values(dtype: Dtype, bytes: number, mean: number, deviation: number, seed: number): Uint8Array {
-  if (dtype.blockValues !== 1) return randomBlocks(dtype, bytes, mean, deviation, seed);
+function values(dtype: Dtype, bytes: number, fill: Fill, seed: number): Uint8Array {
+  if (dtype.blockValues !== 1) return randomBlocks(dtype, bytes, fill.mean, fill.deviation, seed);
   const words = seededWords(seed, dtype.name);
   const uniform = (): number => words() / 2 ** 32;
-  const unit = deviation * Math.sqrt(3);
+  const wide = { ...fill, deviation: fill.deviation * Math.sqrt(3) };
   const row = new Float32Array(bytes / dtype.blockBytes);
-  for (let i = 0; i < row.length; i++) row[i] = mean + unit * (uniform() + uniform() + uniform() + uniform() - 2);
+  for (let i = 0; i < row.length; i++) row[i] = randomValue(wide, uniform() + uniform() + uniform() + uniform() - 2);
   const out = new Uint8Array(bytes);
   quantizeRow(dtype, row, out);
   return out;

@@ -1,5 +1,6 @@
 /** Tiny architectures whose layers keep something else than keys and values: recurrences, latent vectors. */
 import type { AttendedState, Flow, Part, Selection, Value } from "../../src/models/flow/flow.js";
+import { decayOf } from "../../src/models/parts/decay.js";
 import { rms, tinyTransformer } from "../../src/models/parts/transformer.js";
 import { ffn, mixer, type TinyConfig, tiny } from "./tiny.js";
 
@@ -42,7 +43,7 @@ const deltaNet =
     // x / sqrt(sum x² + eps)
     const unit = (heads: Value, factor: number) => f.scale(f.headNorm(heads, null, eps / keys, keys), factor);
     const step = f.act(f.addVector(alpha, vectorOf(f, "ssm_dt", heads * decays, [0, 0.5], "bias")), "softplus");
-    const decay = f.act(f.multiplyVector(step, vectorOf(f, "ssm_a", heads * decays, [-0.3, 0.1])), "exp");
+    const decay = decayOf(f, step, heads * decays);
     const memory = f.keep("recurrent", { name: "ssm", heads, keys, values });
     const root = 1 / Math.sqrt(keys);
     const inputs = { q: unit(q, root * root), k: unit(k, root), v, decay, beta: f.act(strength, "sigmoid") };
@@ -83,7 +84,7 @@ const stateSpace =
       Value,
     ];
     const dt = f.act(f.addVector(raw, vectorOf(f, "ssm_dt", heads, [0, 0.5], "bias")), "softplus");
-    const decay = f.act(f.multiplyVector(dt, vectorOf(f, "ssm_a", heads, [-0.5, 0.2])), "exp");
+    const decay = decayOf(f, dt, heads);
     const memory = f.keep("recurrent", { name: "ssm", heads, keys: size, values: dim / heads });
     const y = f.scan(memory, { c: cc, b, x: inner, decay, dt }, { skip: vectorOf(f, "ssm_d", heads, [1, 0.3]) });
     const gated = f.multiply(y, f.act(z, "silu"));

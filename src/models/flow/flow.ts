@@ -199,8 +199,8 @@ export interface VectorOptions {
   readonly shared?: boolean;
   /** How the name ends; default `weight`. Empty: the name is all of it, as in `ssm_a`. */
   readonly suffix?: "weight" | "bias" | "scale" | "";
-  /** A random model's values: mean and deviation; default 1 and 0.2. */
-  readonly fill?: readonly [mean: number, deviation: number];
+  /** A random model's values: mean and deviation, all of them below zero or not; default 1 and 0.2. */
+  readonly fill?: readonly [mean: number, deviation: number, sign?: "negative"];
   /** As files have it, when it is not one row; its values in that order. */
   readonly shape?: readonly number[];
   /** Each value stands for so many neighbours: that of a head for all of its columns. */

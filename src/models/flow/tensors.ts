@@ -13,6 +13,20 @@ export interface RowRun {
   readonly count: number;
 }
 
+/** Numbers of a random tensor. */
+export interface Fill {
+  readonly mean: number;
+  readonly deviation: number;
+  /** A value above zero lies as far below it instead. */
+  readonly negative?: boolean;
+}
+
+/** The value of a random tensor, of a random number of mean 0 and deviation 1. */
+export function randomValue({ mean, deviation, negative = false }: Fill, normal: number): number {
+  const value = mean + deviation * normal;
+  return negative ? -Math.abs(value) : value;
+}
+
 export interface TensorDeclaration {
   /** Full GGUF name, `blk.3.attn_q.weight`. */
   readonly name: string;
@@ -32,7 +46,7 @@ export interface TensorDeclaration {
   /** It holds whole numbers below this, different along a row; undefined: numbers as others do. */
   readonly ids?: number;
   /** How a random model fills it. */
-  readonly fill: { readonly mean: number; readonly deviation: number };
+  readonly fill: Fill;
 }
 
 /** The tensors that have to be in the file: itself, or what it is made of. */

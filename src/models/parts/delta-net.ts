@@ -5,6 +5,7 @@
 import type { Activation } from "../../ops/ops.js";
 import type { Flow, Pairing, Part, Value } from "../flow/flow.js";
 import type { MetadataReader } from "../flow/metadata-reader.js";
+import { decayOf } from "./decay.js";
 import { convolved } from "./short-conv.js";
 
 export interface DeltaNetConfig {
@@ -61,19 +62,17 @@ export const deltaNet =
     const root = 1 / Math.sqrt(size);
     const memory = f.keep("recurrent", { name: "ssm", heads, keys: size, values: size });
     const beta = f.act(raw, "sigmoid");
-    const inputs = { q: unit(q, root * root), k: unit(k, root), v, decay: decayOf(f, slow, heads), beta };
+    const inputs = { q: unit(q, root * root), k: unit(k, root), v, decay: decays(f, slow, heads), beta };
     const read = f.deltaRule(memory, inputs, { pairing });
     const y = f.headNorm(read, f.vector("ssm_norm", size, "norm"), eps);
     const gated = f.multiply(y, f.act(gate, o.gateAct ?? "silu"));
     return f.linear(gated, f.matrix("ssm_out", inner, dim, "attention"))[0]!;
   };
 
-/** exp(a softplus(x + dt)), a being below zero: random models forget half of what they know in some ten rows. */
-function decayOf(f: Flow, x: Value, heads: number): Value {
-  const vector = (name: string, suffix: "bias" | "", fill: readonly [number, number]) =>
-    f.vector(name, heads, "attention", { suffix, fill });
-  const step = f.act(f.addVector(x, vector("ssm_dt", "bias", [0, 0.5])), "softplus");
-  return f.act(f.multiplyVector(step, vector("ssm_a", "", [-0.3, 0.1])), "exp");
+/** exp(a softplus(x + dt)) */
+function decays(f: Flow, x: Value, heads: number): Value {
+  const dt = f.vector("ssm_dt", heads, "attention", { suffix: "bias", fill: [0, 0.5] });
+  return decayOf(f, f.act(f.addVector(x, dt), "softplus"), heads);
 }
 
 /** Products of the input: what is convolved, the gate, strength and decay. */

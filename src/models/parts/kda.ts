@@ -4,6 +4,7 @@
  */
 import type { Flow, Part, Value } from "../flow/flow.js";
 import type { MetadataReader } from "../flow/metadata-reader.js";
+import { decayOf } from "./decay.js";
 import { convolved } from "./short-conv.js";
 
 export interface KdaConfig {
@@ -63,11 +64,11 @@ export const kda =
 
 /** exp(a softplus(x + dt)), or with a bound exp(bound sigmoid(a (x + dt))). */
 function decays(f: Flow, x: Value, { heads, width, bound }: KdaOptions): Value {
+  const fill = [bound === undefined ? 0 : -2, 0.5] as const;
+  const shifted = f.addVector(x, f.vector("ssm_dt", heads * width, "attention", { suffix: "bias", fill }));
+  const each = { shape: [1, heads], each: width };
+  if (bound === undefined) return decayOf(f, f.act(shifted, "softplus"), heads, each);
   // A random model forgets half of what it knows in some rows.
-  const [shift, fill] = bound === undefined ? ([0, [-0.3, 0.1]] as const) : ([-2, [1.5, 0.3]] as const);
-  const dt = f.vector("ssm_dt", heads * width, "attention", { suffix: "bias", fill: [shift, 0.5] });
-  const shifted = f.addVector(x, dt);
-  const a = f.vector("ssm_a", heads, "attention", { suffix: "", fill, shape: [1, heads], each: width });
-  if (bound === undefined) return f.act(f.multiplyVector(f.act(shifted, "softplus"), a), "exp");
+  const a = f.vector("ssm_a", heads, "attention", { ...each, suffix: "", fill: [1.5, 0.3] });
   return f.act(f.scale(f.act(f.multiplyVector(shifted, a), "sigmoid"), bound), "exp");
 }

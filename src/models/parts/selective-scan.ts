@@ -5,6 +5,7 @@
  */
 import type { Flow, Part, Value } from "../flow/flow.js";
 import type { MetadataReader } from "../flow/metadata-reader.js";
+import { decayOf } from "./decay.js";
 import { convolved } from "./short-conv.js";
 import { rms } from "./transformer.js";
 
@@ -51,8 +52,6 @@ export const selectiveScan =
 
 /** exp(a dt) for each state of each channel. */
 function decays(f: Flow, dt: Value, { inner, stateSize }: SelectiveScanOptions): Value {
-  const shape = [stateSize, inner];
-  const a = f.vector("ssm_a", inner * stateSize, "attention", { suffix: "", fill: [-0.3, 0.1], shape });
   const repeated = f.joinHeads(inner, ...Array.from({ length: stateSize }, () => dt));
-  return f.act(f.multiplyVector(repeated, a), "exp");
+  return decayOf(f, repeated, inner * stateSize, { shape: [stateSize, inner] });
 }

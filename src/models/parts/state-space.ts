@@ -5,6 +5,7 @@
  */
 import type { Flow, Part, Value } from "../flow/flow.js";
 import type { MetadataReader } from "../flow/metadata-reader.js";
+import { decayOf } from "./decay.js";
 import { convolved } from "./short-conv.js";
 
 export interface StateSpaceConfig {
@@ -45,14 +46,13 @@ export const stateSpace =
     const [z, raw, step] = f.split(joined, inner, mixedWidth, heads) as [Value, Value, Value];
     const mixed = f.act(convolved(f, raw, { taps, bias }), "silu");
     const [rows, b, c] = f.split(mixed, inner, written, written) as [Value, Value, Value];
-    const vector = (name: string, fill: readonly [number, number]) =>
-      f.vector(name, heads, "attention", { suffix: "", fill, shape: [1, heads] });
     const shift = f.vector("ssm_dt", heads, "attention", { suffix: "bias", fill: [0, 0.5] });
     const dt = f.act(f.addVector(step, shift), "softplus");
-    // A random model forgets half of what it knows in some ten rows.
-    const decay = f.act(f.multiplyVector(dt, vector("ssm_a", [-0.3, 0.1])), "exp");
+    const shape = [1, heads];
+    const decay = decayOf(f, dt, heads, { shape });
+    const skip = f.vector("ssm_d", heads, "attention", { suffix: "", fill: [1, 0.3], shape });
     const memory = f.keep("recurrent", { name: "ssm", heads, keys: stateSize, values: inner / heads });
-    const y = f.scan(memory, { c, b, x: rows, decay, dt }, { skip: vector("ssm_d", [1, 0.3]) });
+    const y = f.scan(memory, { c, b, x: rows, decay, dt }, { skip });
     const gated = f.multiply(y, f.act(z, "silu"));
     return f.linear(normed(f, gated, o), f.matrix("ssm_out", inner, dim, "attention"))[0]!;
   };
