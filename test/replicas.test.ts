@@ -230,7 +230,7 @@ describe("replicas are streamed, patient, heard when clients leave, and gone rou
         rest += "broken off";
       }
       assert.ok(!rest.includes("[DONE]"), rest);
-      assert.ok(performance.now() - began < 2000);
+      assert.ok(performance.now() - began < 20_000); // a minute or more is what proxies wait in silence
       // Nobody else notices: also what was meant for the dead one is answered.
       for (let i = 0; i <= mine + 4; i++) assert.ok(!isVictims(await ask(i)));
       await startVictim(childPort);

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import type { SchemaOptions } from "../../src/sampling/constraint/json/compile.js";
 import { validateSchema } from "../../src/sampling/constraint/json/validate.js";
 import type { Constraint } from "../../src/sampling/constraint/source.js";
+import { workMs } from "../support/work.js";
 import { Judge } from "./support.js";
 
 const judge = new Judge();
@@ -88,14 +89,14 @@ test("many keys are no many states", () => {
     Array.from({ length: 300 }, (_, i) => [`key number ${i}`, { type: "integer" }]),
   );
   const value = Object.fromEntries(Object.keys(properties).map((key, i) => [key, i]));
-  const began = performance.now();
+  const began = workMs();
   check(of({ properties, required: Object.keys(properties) }), [JSON.stringify(value)], ["{}"]);
   check(
     of({ properties }, { order: "any" }),
     [JSON.stringify(Object.fromEntries(Object.entries(value).reverse()))],
     [],
   );
-  assert.ok(performance.now() - began < 10_000);
+  assert.ok(workMs() - began < 10_000);
 });
 
 test("counts are counters", () => {
@@ -104,9 +105,9 @@ test("counts are counters", () => {
   const list = JSON.stringify(Array.from({ length: 2100 }, (_, i) => i));
   check(of({ items: { type: "integer" }, minItems: 2001, maxItems: 100_000 }), [list], ["[]", "[1]"]);
   check(of({ type: "string", minLength: 1, maxLength: 2 }), ['"é"', '"😀😀"', '"\\ud83d\\ude00"'], ['""', '"abc"']);
-  const began = performance.now();
+  const began = workMs();
   judge.matcher(of({ items: { type: "string", maxLength: 2000 }, maxItems: 50 }));
-  assert.ok(performance.now() - began < 200);
+  assert.ok(workMs() - began < 200);
 });
 
 test("numbers: bounds, steps, whole ones", () => {
@@ -281,7 +282,7 @@ test("what is no schema is refused, and what is too large", () => {
   for (let i = 0; i < 1000; i++) deep = { items: deep };
   assert.throws(() => judge.matcher(of(deep)), { message: /nested deeper/ });
   const wide = { anyOf: Array.from({ length: 9 }, (_, i) => ({ properties: { [`k${i}`]: {} }, minProperties: i })) };
-  const began = performance.now();
+  const began = workMs();
   judge.matcher(of({ allOf: Array.from({ length: 6 }, () => wide) }));
   judge.matcher(
     of({
@@ -293,5 +294,5 @@ test("what is no schema is refused, and what is too large", () => {
       },
     }),
   );
-  assert.ok(performance.now() - began < 3000);
+  assert.ok(workMs() - began < 3000);
 });
