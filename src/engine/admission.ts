@@ -9,7 +9,7 @@ import type { Accounts } from "./accounts.js";
 import { checkpointsOf } from "./checkpoints.js";
 import type { EngineParts } from "./parts.js";
 import type { PastKeeper } from "./past.js";
-import { commonPast, type Prefix, type PrefixCache } from "./prefixes.js";
+import { commonPast, type Prefix, type PrefixCache, pastOf } from "./prefixes.js";
 import { promised, youngest } from "./promises.js";
 import { FairQueue } from "./queue.js";
 import { type Begun, type Running, type RunningJobs, type SchedulerJob, tasksOf } from "./running.js";
@@ -116,7 +116,7 @@ export class Admission {
     const { running, prefixes, accounts } = this.o;
     running.remove(entry);
     if (task.past === "gone") this.o.cache.release(sequence);
-    else prefixes.keep({ sequence, tokens: task.tokens, adapters: task.adapters }, task.past === "spare");
+    else prefixes.keep({ ...pastOf(task), sequence }, task.past === "spare");
     begun.reached += task.rolling?.restart() ?? 0;
     this.sentBack.set(job.id, begun);
     this.queue.giveBack(job, (other) => this.sentBack.get(other.id)!.seniority < begun.seniority);
@@ -126,10 +126,10 @@ export class Admission {
 
   /** Tokens of a timeline are left out, and what remains is read again, as far as it is not there: `Roll`. */
   reread(entry: Running): void {
-    const { sequence, task, tokens, adapters, begun } = entry;
+    const { task, begun } = entry;
     const { running, prefixes } = this.o;
     running.remove(entry);
-    prefixes.keep({ sequence, tokens, adapters }, task.past === "spare");
+    prefixes.keep(entry, task.past === "spare");
     task.rolling!.left();
     begun.reached -= task.rolling!.roll.discard;
     const opened = prefixes.open(task, task.reusable, running.pasts());
@@ -181,8 +181,7 @@ export class Admission {
       const begun = before ?? { seniority: ++this.begins, counted: 0, reached: length };
       const servedIn = accounts.counts.passes;
       const checkpoints = this.checkpoints(task);
-      const { tokens, adapters } = task;
-      return { job, task, sequence, tokens, adapters, begun, checkpoints, overtaken: 0, servedIn };
+      return { ...pastOf(task), job, task, sequence, begun, checkpoints, overtaken: 0, servedIn };
     });
     for (const entry of entries) running.add(entry);
     if (before !== undefined) return;
@@ -237,7 +236,7 @@ export class Admission {
       const done = cache.length(sequence);
       if (running.rests(entry) || done >= other.promptTokens - 1) continue;
       const prompt = other.tokens.subarray(0, other.promptTokens);
-      const shared = commonPast({ tokens: prompt, adapters: other.adapters }, task, task.reusable);
+      const shared = commonPast({ ...pastOf(other), tokens: prompt }, task, task.reusable);
       if (cache.windowed && shared < other.promptTokens - 1) continue;
       const common = cache.slots === undefined ? shared : (checkpoints.findLast((at) => at <= shared) ?? 0);
       if (done < common && common - prefixes.longest(task, common) >= pagePositions) return true;

@@ -180,7 +180,8 @@ export class Engine {
     const { content: fingerprint } = parts.past.fingerprint();
     const model = { fingerprint, vocabulary: parts.past.vocabulary(), architecture, kvType, adapters };
     const { path } = request;
-    if (request.kind === "loadSession") return { kind: "loadSession", ...(await past.loadSession(path, model, vocab)) };
+    if (request.kind === "loadSession")
+      return { kind: "loadSession", ...(await past.loadSession(path, model, vocab, request.scope)) };
     checkIds(request.tokens, vocab);
     return { kind: "saveSession", positions: await past.saveSession(path, model, request) };
   }
@@ -207,6 +208,7 @@ export class Engine {
     if (given !== undefined) checkScales(given, this.scales.length);
     const scales = countedScales(given ?? this.scales);
     if (scales !== undefined) task.adapters = scales;
+    if ("scope" in request && request.scope !== undefined) task.scope = request.scope;
     return task;
   }
 

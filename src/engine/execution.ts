@@ -15,7 +15,7 @@ import type { EngineParts } from "./parts.js";
 import { type Pass, reached } from "./pass.js";
 import type { PassClock } from "./pass-clock.js";
 import type { PastKeeper } from "./past.js";
-import type { PrefixCache } from "./prefixes.js";
+import { type PrefixCache, pastOf } from "./prefixes.js";
 import { youngest } from "./promises.js";
 import { chooseRows } from "./rows.js";
 import type { Running, RunningJobs } from "./running.js";
@@ -220,7 +220,7 @@ export class Execution {
         if (cache.canFork(sequence, position)) {
           const checkpoint = cache.fork(sequence, position);
           past?.checkpoint(task, checkpoint, position);
-          prefixes.keep({ sequence: checkpoint, tokens: task.tokens, adapters: task.adapters });
+          prefixes.keep({ ...pastOf(task), sequence: checkpoint });
         }
       cache.settle(sequence);
       task.passed(part.drafts, part.accepted);
@@ -229,7 +229,7 @@ export class Execution {
       past?.read(task, sequence, from, from + rows);
       const promptEnds = from + rows === task.promptTokens && task.result === undefined;
       if (cache.windowed && promptEnds && task.past === "kept")
-        prefixes.keep({ sequence: cache.fork(sequence), tokens: task.tokens, adapters: task.adapters });
+        prefixes.keep({ ...pastOf(task), sequence: cache.fork(sequence) });
     }
   }
 }

@@ -107,7 +107,8 @@ export class GenerateTask implements Task, Guessed {
     const prediction = request.prediction ?? [];
     const mode = request.drafts ?? context.drafts;
     const guesser = parts.draftModel === undefined && parts.model.blocks !== undefined ? "mtp" : "model";
-    const { guide, scope: owner } = this;
+    const { guide } = this;
+    const { scope: owner } = request;
     this.drafter = new Drafter({ mode, learned: context.learned, guesser, guide, prediction, prompt, owner });
     for (const id of prompt) this.chain.accept(id);
     if (request.resume !== undefined) this.resume(request.resume, prompt);
@@ -186,10 +187,6 @@ export class GenerateTask implements Task, Guessed {
 
   get reusable(): number {
     return Math.min(this.next, this.known);
-  }
-
-  get scope(): string | undefined {
-    return this.request.scope;
   }
 
   get answering(): boolean {

@@ -34,7 +34,16 @@ export interface Adapted {
 }
 export type AdapterScales = readonly number[];
 
-export interface GenerateRequest extends Adapted {
+/** A request of somebody, from whom others are kept apart. */
+export interface Scoped {
+  /**
+   * The name of its owner: it goes on with pasts of the same name, in memory and on the disk, and with those in memory
+   * that are nobody's in particular. Default: nobody in particular.
+   */
+  readonly scope?: string;
+}
+
+export interface GenerateRequest extends Adapted, Scoped {
   readonly kind: "generate";
   readonly prompt: Prompt;
   readonly sampling: SamplingSettings;
@@ -67,8 +76,6 @@ export interface GenerateRequest extends Adapted {
   readonly prediction?: readonly number[];
   /** The user who asks: users who wait take turns. */
   readonly user?: string;
-  /** The name of those whose pasts on the disk it may go on with and add to; default: those of nobody in particular. */
-  readonly scope?: string;
 }
 
 export interface Resume {
@@ -78,7 +85,7 @@ export interface Resume {
 }
 
 /** A vector of a text, or of each of its tokens, from their final normalized hidden states. */
-export interface EmbedRequest extends Adapted {
+export interface EmbedRequest extends Adapted, Scoped {
   readonly kind: "embed";
   readonly prompt: Prompt;
   /** Default: the file's own, else the mean. */
@@ -91,13 +98,13 @@ export interface EmbedRequest extends Adapted {
 }
 
 /** Scores of a text or of a pair of texts, by the classification head of a reranker. */
-export interface RankRequest extends Adapted {
+export interface RankRequest extends Adapted, Scoped {
   readonly kind: "rank";
   readonly prompt: Prompt;
   readonly user?: string;
 }
 
-export interface ScoreRequest extends Adapted {
+export interface ScoreRequest extends Adapted, Scoped {
   readonly kind: "score";
   readonly tokens: Int32Array;
   /** First position whose row is wanted. */
@@ -135,16 +142,17 @@ export type JobRequest =
   | { readonly kind: "detokenize"; readonly tokens: Int32Array; readonly special: boolean }
   | { readonly kind: "memory" }
   /** Writes a session: tokens, what was evaluated of their beginning, and what its owner keeps as JSON. */
-  | (Adapted & {
-      readonly kind: "saveSession";
-      readonly path: string;
-      readonly tokens: Int32Array;
-      readonly about: string;
-      /** Which texts have these tokens, for whoever renders the conversation again. */
-      readonly texts?: string;
-    })
+  | (Adapted &
+      Scoped & {
+        readonly kind: "saveSession";
+        readonly path: string;
+        readonly tokens: Int32Array;
+        readonly about: string;
+        /** Which texts have these tokens, for whoever renders the conversation again. */
+        readonly texts?: string;
+      })
   /** Reads one: what it holds is a past that prompts go on with. */
-  | (Adapted & { readonly kind: "loadSession"; readonly path: string })
+  | (Adapted & Scoped & { readonly kind: "loadSession"; readonly path: string })
   /** Sets how much each adapter counts where a request does not say; asks for it where nothing is given. */
   | { readonly kind: "adapters"; readonly scales?: AdapterScales }
   /** Asks for the profile since the last request of this kind. */

@@ -10,8 +10,9 @@ import type { PastParts } from "../past/parts.js";
 import { loadSession, type SessionModel, type SessionText, saveSession } from "../past/session.js";
 import { PastStore } from "../past/store.js";
 import type { StateCache } from "../state/cache.js";
+import type { Scoped } from "./jobs.js";
 import type { EngineModel } from "./parts.js";
-import type { Known, PrefixCache, Timeline } from "./prefixes.js";
+import { type Known, type PrefixCache, pastOf, type Timeline } from "./prefixes.js";
 import type { Task } from "./task.js";
 
 export interface PastKeeperOptions {
@@ -68,9 +69,8 @@ export class PastKeeper {
     this.asked.add(task);
     const { reused, length } = this.offered(task);
     if (length === 0 || !this.makeRoom(length)) return;
-    const { tokens, adapters } = task;
     const found = await this.store!.restore(this.chainOf(task), task.reusable, reused + leastGain);
-    if (found !== undefined) this.o.prefixes.keep({ sequence: found.sequence, tokens, adapters });
+    if (found !== undefined) this.o.prefixes.keep({ ...pastOf(task), sequence: found.sequence });
   }
 
   /** Positions that are known without the store, and those that it has. */
@@ -96,11 +96,12 @@ export class PastKeeper {
     return true;
   }
 
-  /** Writes what is kept of the beginning of a text. @throws FILE_IO */
-  async saveSession(path: string, model: SessionModel, text: SessionText): Promise<number> {
+  /** Writes what is kept of the beginning of a text, as far as its owner finds it. @throws FILE_IO */
+  async saveSession(path: string, model: SessionModel, text: SessionText & Scoped): Promise<number> {
     const { cache, prefixes } = this.o;
     const { adapters } = model;
-    const found = prefixes.open({ tokens: text.tokens, adapters }, text.tokens.length, []);
+    const { tokens, scope } = text;
+    const found = prefixes.open({ tokens, adapters, scope }, tokens.length, []);
     try {
       await saveSession(this.memory, path, model, text, found.sequence);
       return found.length;
@@ -110,12 +111,17 @@ export class PastKeeper {
   }
 
   /** Reads one; what it holds is a kept prefix then. @throws what loadSession throws */
-  async loadSession(path: string, model: SessionModel, vocab: number): Promise<SessionText & { positions: number }> {
+  async loadSession(
+    path: string,
+    model: SessionModel,
+    vocab: number,
+    scope: string | undefined,
+  ): Promise<SessionText & { positions: number }> {
     const { cache, prefixes } = this.o;
     const makeRoom = (length: number): boolean => this.makeRoom(length);
     const { sequence, tokens, about, texts } = await loadSession(this.memory, path, model, vocab, makeRoom);
     const positions = sequence === undefined ? 0 : cache.length(sequence);
-    if (sequence !== undefined) prefixes.keep({ sequence, tokens, adapters: model.adapters });
+    if (sequence !== undefined) prefixes.keep({ sequence, tokens, adapters: model.adapters, scope });
     return { tokens, about, texts, positions };
   }
 

@@ -31,8 +31,11 @@ class Asked {
     this.engine = new Engine(this.parts);
   }
 
-  async ask(tokens: Int32Array, more: { seed?: number; temperature?: number; maxTokens?: number } = {}) {
-    const { seed = 1, temperature = 0, maxTokens = 4 } = more;
+  async ask(
+    tokens: Int32Array,
+    more: { seed?: number; temperature?: number; maxTokens?: number; scope?: string } = {},
+  ) {
+    const { seed = 1, temperature = 0, maxTokens = 4, scope } = more;
     const ids: number[] = [];
     const result = await this.engine.submit(
       ++this.jobs,
@@ -43,6 +46,7 @@ class Asked {
         maxTokens,
         stop: [],
         ignoreEos: true,
+        ...(scope !== undefined && { scope }),
       },
       (event) => {
         this.events.push(event);
@@ -64,14 +68,14 @@ describe("what goes first", () => {
       copyPage: () => {},
     });
     const prefixes = new PrefixCache({ cache, most, now: () => clock.ms });
-    const keep = (tokens: Int32Array): void => {
+    const keep = (tokens: Int32Array, scope?: string): void => {
       const sequence = cache.openSequence();
       const parts = [{ sequence, rows: tokens.length }];
       assert.ok(prefixes.makeRoom(parts));
       cache.append(sequence, tokens.length);
-      prefixes.keep({ sequence, tokens });
+      prefixes.keep({ sequence, tokens, scope });
     };
-    const there = (tokens: Int32Array): number => prefixes.longest({ tokens }, tokens.length);
+    const there = (tokens: Int32Array, scope?: string): number => prefixes.longest({ tokens, scope }, tokens.length);
     return { clock, keep, there, prefixes };
   };
 
@@ -124,6 +128,21 @@ describe("what goes first", () => {
     );
   });
 
+  test("a past makes another one superfluous only for those who find it", () => {
+    const { keep, there, prefixes } = cacheOf(16, 20);
+    const long = text(600, 1);
+    keep(long.subarray(0, 400), "one");
+    keep(long, "two");
+    assert.deepEqual([there(long, "one"), there(long, "two"), there(long)], [400, 600, 0]);
+    keep(long.subarray(0, 300), "one");
+    assert.equal(prefixes.size, 2);
+    keep(long.subarray(0, 500));
+    assert.equal(prefixes.size, 2, "what one owner has beyond nobody's is left");
+    assert.deepEqual([there(long, "one"), there(long, "two"), there(long)], [500, 600, 500]);
+    keep(long.subarray(0, 500), "three");
+    assert.equal(prefixes.size, 2);
+  });
+
   test("a beginning that several share counts once", () => {
     const { keep, there, clock } = cacheOf(16, 20);
     const system = text(8 * pagePositions, 1);
@@ -136,6 +155,40 @@ describe("what goes first", () => {
     assert.ok(there(system) >= 4 * pagePositions);
     assert.equal(there(text(6 * pagePositions, 4)), 6 * pagePositions);
   });
+});
+
+describe("whose a past is", () => {
+  const long = prompt(text(600, 1));
+  for (const [name, options] of [
+    ["full attention", {}],
+    ["a window", { window: 300 }],
+    ["a state that is replaced", { recurrent: 16 }],
+  ] as const) {
+    test(`${name}: owners find their own and what is nobody's`, async () => {
+      const { ask, engine, events } = bound(new Asked(options));
+      const told = () => events.filter((event) => event.kind === "prefix").at(-1);
+      const alone = await ask(long, { scope: "one" });
+      assert.equal(alone.reused, 0);
+      assert.equal((await ask(long, { scope: "one" })).reused, long.length - 1);
+      for (const scope of ["two", undefined]) {
+        const other = await ask(long, scope === undefined ? {} : { scope });
+        assert.deepEqual(other, alone);
+        assert.deepEqual(told(), { kind: "prefix", tokens: long.length, reused: 0 });
+      }
+      assert.equal((await ask(long, { scope: "three" })).reused, long.length - 1, "nobody's is everybody's");
+      await engine.close();
+    });
+
+    test(`${name}: nobody waits for what another owner reads`, async () => {
+      const { ask, engine, parts } = bound(new Asked({ ...options, sequences: 4, passMs: 1 }));
+      const scopes = ["one", "one", "two", "two"];
+      const answers = await Promise.all(scopes.map((scope) => ask(long, { scope })));
+      for (const { ids } of answers) assert.deepEqual(ids, answers[0]!.ids);
+      // Each owner's prompt once, the last row of the other answer, and answers but for their last tokens.
+      assert.equal(parts.model.rows, 2 * (long.length + 1) + 4 * 3);
+      await engine.close();
+    });
+  }
 });
 
 test("checkpoints: side requests leave those of a long conversation where they are", async () => {

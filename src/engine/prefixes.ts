@@ -16,11 +16,12 @@ interface Kept {
   tokens: Int32Array;
   /** The adapters it was made with: it is no past of rows with others. */
   readonly adapters: AdapterScales | undefined;
+  readonly scope: string | undefined;
   /** Milliseconds; 0: never, as what was only scored. */
   usedAt: number;
   /** Times that a prompt went on with it, or with what it is most of. */
   goneOn: number;
-  /** Leading tokens shared with each other one, as both were when they met: either may be shorter by now. */
+  /** Leading tokens that each other one gives this one's owner, as both were when they met: either may be shorter. */
   readonly shared: Map<Kept, number>;
 }
 
@@ -30,9 +31,11 @@ export interface Timeline {
   readonly tokens: Int32Array;
   /** Absent: none. */
   readonly adapters?: AdapterScales | undefined;
+  /** The name of its owner, who alone finds it. Absent or empty: nobody in particular, and everybody finds it. */
+  readonly scope?: string | undefined;
 }
 
-/** Tokens that are to be evaluated, and by which adapters. */
+/** Tokens that are to be evaluated, by which adapters and for whom. */
 export type Asked = Omit<Timeline, "sequence">;
 
 export interface Prefix {
@@ -94,23 +97,27 @@ export class PrefixCache {
    * one that is worth least goes, be it this one.
    * @param spare it counts as never used: it takes nobody's place and is the first to go
    */
-  keep({ sequence, tokens, adapters }: Timeline, spare = false): void {
+  keep({ sequence, tokens, adapters, scope }: Timeline, spare = false): void {
     const { cache } = this;
     cache.settle(sequence);
     const length = cache.length(sequence);
     const own = tokens.slice(0, length);
     const usedAt = spare ? 0 : this.now();
-    const entry: Kept = { sequence, tokens: own, adapters, usedAt, goneOn: 0, shared: new Map() };
+    const met = new Map<Kept, number>();
+    const entry: Kept = { sequence, tokens: own, adapters, scope, usedAt, goneOn: 0, shared: new Map() };
     for (const old of this.kept.values()) {
-      const common = commonPast(old, entry);
-      if (common === length && cache.rewindTarget(old.sequence, length) === length) {
+      const common = sameAdapters(old, entry) ? commonPrefix(old.tokens, own) : 0;
+      const given = isFor(old, entry) ? common : 0;
+      const taken = isFor(entry, old) ? common : 0;
+      if (given === length && cache.rewindTarget(old.sequence, length) === length) {
         old.usedAt = Math.max(old.usedAt, entry.usedAt);
         cache.release(sequence);
         return;
       }
-      if (common === old.tokens.length && 2 * common >= length) entry.goneOn = Math.max(entry.goneOn, old.goneOn);
-      if (common < old.tokens.length || cache.rewindTarget(sequence, common) < common) {
-        entry.shared.set(old, common);
+      if (taken === old.tokens.length && 2 * taken >= length) entry.goneOn = Math.max(entry.goneOn, old.goneOn);
+      if (taken < old.tokens.length || cache.rewindTarget(sequence, taken) < taken) {
+        entry.shared.set(old, given);
+        met.set(old, taken);
         continue;
       }
       entry.usedAt = Math.max(entry.usedAt, old.usedAt);
@@ -120,7 +127,7 @@ export class PrefixCache {
       cache.release(sequence);
       return;
     }
-    for (const [old, common] of entry.shared) old.shared.set(entry, common);
+    for (const [old, taken] of met) old.shared.set(entry, taken);
     this.kept.set(sequence, entry);
     if (this.kept.size > this.most) this.drop(this.least()!);
   }
@@ -154,8 +161,10 @@ export class PrefixCache {
     const { cache } = this;
     let [reused, shared, length] = [0, 0, 0];
     for (const from of [...this.kept.values(), ...growing]) {
+      // Not even how long it is.
+      if (!isFor(from, asked)) continue;
       const past = from.tokens.subarray(0, cache.length(from.sequence));
-      const common = commonPast({ tokens: past, adapters: from.adapters }, asked, limit);
+      const common = commonPast({ ...from, tokens: past }, asked, limit);
       reused = Math.max(reused, cache.rewindTarget(from.sequence, common));
       if (common > shared || (common === shared && past.length > length)) [shared, length] = [common, past.length];
     }
@@ -272,11 +281,26 @@ export class PrefixCache {
   }
 }
 
-/** How many leading tokens two timelines share: none where they were made with different adapters. */
-export function commonPast(a: Asked, b: Asked, end?: number): number {
-  const [x, y] = [a.adapters ?? [], b.adapters ?? []];
-  if (x.length !== y.length || x.some((scale, i) => scale !== y[i])) return 0;
-  return commonPrefix(a.tokens, b.tokens, end);
+/** How many leading tokens a past gives those who ask: none with other adapters, and none of another owner. */
+export function commonPast(from: Asked, asked: Asked, end?: number): number {
+  return isFor(from, asked) && sameAdapters(from, asked) ? commonPrefix(from.tokens, asked.tokens, end) : 0;
+}
+
+/** The part of a task that says which pasts it finds, and who finds its own. */
+export function pastOf({ tokens, adapters, scope }: Asked): Asked {
+  return { tokens, adapters, scope };
+}
+
+function sameAdapters({ adapters: a = [] }: Asked, { adapters: b = [] }: Asked): boolean {
+  return a.length === b.length && a.every((scale, i) => scale === b[i]);
+}
+
+/**
+ * Whether an owner finds a past: that shows as time, so what others wrote must not be found by guessing it (decision
+ * 0111).
+ */
+function isFor({ scope: owner = "" }: Asked, { scope = "" }: Asked): boolean {
+  return owner === "" || owner === scope;
 }
 
 /** How many leading tokens two lists share. */

@@ -1,8 +1,8 @@
 /** Jobs as they were submitted, and those of them that run. */
 import { HundredweightError } from "../errors.js";
 import type { StateCache } from "../state/cache.js";
-import type { AdapterScales, JobEvent, JobResult } from "./jobs.js";
-import type { PrefixCache } from "./prefixes.js";
+import type { JobEvent, JobResult } from "./jobs.js";
+import type { PrefixCache, Timeline } from "./prefixes.js";
 import type { Task } from "./task.js";
 
 interface Submitted {
@@ -44,12 +44,9 @@ export interface Begun {
   reached: number;
 }
 
-export interface Running {
+export interface Running extends Timeline {
   readonly job: SchedulerJob;
   readonly task: Task;
-  readonly sequence: number;
-  readonly tokens: Int32Array;
-  readonly adapters: AdapterScales | undefined;
   readonly begun: Begun;
   /** Positions of its prompt whose past is to be kept, of models that cannot go back; ascending. */
   readonly checkpoints: readonly number[];
@@ -128,11 +125,11 @@ export class RunningJobs {
     const { job } = entry;
     if (!this.bySequence.has(entry.sequence)) return;
     for (const ended of outcome instanceof HundredweightError ? this.of(job.id) : [entry]) {
-      const { sequence, tokens, adapters, task } = ended;
+      const { sequence, task } = ended;
       this.bySequence.delete(sequence);
       this.onEnded(ended);
       if (task.past === "gone") this.cache.release(sequence);
-      else this.prefixes.keep({ sequence, tokens, adapters }, task.past === "spare");
+      else this.prefixes.keep(ended, task.past === "spare");
     }
     this.onFreed();
     if (this.of(job.id).length > 0) return;

@@ -46,8 +46,8 @@ export interface Task {
   readonly promptTokens: number;
   /** The adapters of its rows, told before it is submitted; absent: none. */
   adapters?: AdapterScales;
-  /** The name of those whose past it becomes on the disk; absent: everybody's. */
-  readonly scope?: string | undefined;
+  /** The name of those whose past it becomes, told before it is submitted; absent: everybody's. */
+  scope?: string;
   /** Positions the timeline may reach. */
   readonly mostPositions: number;
   /** Leading tokens whose rows may be taken from earlier jobs: those before the next one that is wanted. */

@@ -64,6 +64,8 @@ export interface AskedConversation extends Conversation {
   readonly parallelCalls?: boolean | undefined;
   /** Most tokens of thinking, which is then ended. Default: as many as the model wants. */
   readonly reasoningBudget?: number | undefined;
+  /** The name of its owner. */
+  readonly scope?: string;
 }
 
 export class ConversationPrompts {
@@ -109,18 +111,18 @@ export class ConversationPrompts {
     return (signal) => this.encode(conversation, asked, place, signal);
   }
 
-  /** Which texts have these tokens, or a beginning of them; undefined: none that is known. */
-  async textsOf(tokens: Int32Array): Promise<string | undefined> {
-    return this.evaluated?.told(tokens);
+  /** Which texts of this owner have these tokens, or a beginning of them; undefined: none that is known. */
+  async textsOf(tokens: Int32Array, scope?: string): Promise<string | undefined> {
+    return this.evaluated?.told(tokens, scope);
   }
 
   /** The same, as another process told it. */
-  async remember(texts: string, tokens: Int32Array): Promise<void> {
+  async remember(texts: string, tokens: Int32Array, scope?: string): Promise<void> {
     const { place, info } = this;
     if (typeof place === "function" || info.chatTemplate === undefined || info.chatTemplate === ownTemplate) return;
     this.texts ??= new OpeningTexts(info.path, place);
     this.evaluated ??= new EvaluatedTexts(await this.texts.service);
-    this.evaluated.remember(texts, tokens);
+    this.evaluated.remember(texts, tokens, scope);
   }
 
   close(): void {
@@ -139,9 +141,9 @@ export class ConversationPrompts {
     const { texts } = this;
     try {
       const service = await unlessAborted(texts.service, signal);
-      const { parallelCalls: _, reasoningBudget: budget, ...chat } = conversation;
+      const { parallelCalls: _, reasoningBudget: budget, scope, ...chat } = conversation;
       this.evaluated ??= new EvaluatedTexts(service);
-      const made = await this.evaluated.encode(chat, most, signal);
+      const made = await this.evaluated.encode(chat, most, scope, signal);
       if ("reply" in made) {
         const { tokens, reply, shown, thinking, notes } = made;
         const limit = budget === undefined ? {} : { thinking: { ...thinking, budget, opened: reply.thinks } };
@@ -149,7 +151,7 @@ export class ConversationPrompts {
         const knows = thinking.open.some((mark) => this.info.chatTemplate?.includes(mark));
         const constraint: AskedPrompt["constraint"] = (form) =>
           constraintOfAnswer(reply, thinking, asked, form, reply.thinks || knows);
-        const heard = this.evaluated.begin(chat, made);
+        const heard = this.evaluated.begin(chat, made, scope);
         return {
           prompt: { kind: "tokens", tokens },
           reply: { ...reply, tools, single },

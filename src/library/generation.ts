@@ -44,7 +44,7 @@ export interface GenerateOptions extends Partial<SamplingSettings> {
   readonly onRolled?: (rolled: RolledEvent) => void;
   /** Tokens the answer is expected to have, or most of them: tried as drafts. */
   readonly prediction?: readonly number[];
-  /** The name of its owner: earlier answers and pasts on the disk of others are not looked at. Default: nobody's. */
+  /** The name of its owner: earlier answers and pasts of other owners are not looked at. Default: nobody's. */
   readonly scope?: string;
   /** The result tells the sampler's state, with which `resume` goes on. */
   readonly resumable?: boolean;

@@ -39,6 +39,8 @@ export interface EmbedOptions {
   readonly dimensions?: number;
   /** How much each of the model's adapters counts, by its number. Default: as the model was loaded. */
   readonly adapters?: readonly number[];
+  /** The name of its owner, from whom others are kept apart: `GenerateOptions.scope`. */
+  readonly scope?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -51,6 +53,8 @@ export interface Embedding {
 export interface RerankOptions {
   /** The best so many. Default: all. */
   readonly top?: number;
+  /** The name of its owner, from whom others are kept apart: `GenerateOptions.scope`. */
+  readonly scope?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -115,7 +119,17 @@ export class Model {
   chat(messages: readonly ChatMessage[], options: ChatOptions = {}): Generation {
     const { tools, parallelCalls, mustCall, variables, continueLast, dialect, reasoningBudget, begun, ...generate } =
       options;
-    const asked = { messages, tools, parallelCalls, mustCall, variables, continueLast, dialect, reasoningBudget };
+    const asked = {
+      messages,
+      tools,
+      parallelCalls,
+      mustCall,
+      variables,
+      continueLast,
+      dialect,
+      reasoningBudget,
+      ...owned(generate.scope),
+    };
     return new Generation(this.client, this.prompts.of(asked), generate, begun);
   }
 
@@ -152,9 +166,9 @@ export class Model {
    * @throws CONTEXT_EXCEEDED with both counts for a pair longer than the model takes, OPTION_INVALID
    */
   async rerank(query: string, documents: readonly string[], options: RerankOptions = {}): Promise<Ranking[]> {
-    const { signal, top = documents.length } = options;
+    const { signal, top = documents.length, scope } = options;
     const scores = await inTurn(documents, async (document) => {
-      const job = this.client.submit({ kind: "rank", prompt: { kind: "pair", query, document } });
+      const job = this.client.submit({ kind: "rank", prompt: { kind: "pair", query, document }, ...owned(scope) });
       return (await cancellable(job, signal)).scores[0]!;
     });
     const ranked = scores.map((score, index) => ({ index, score }));
@@ -180,33 +194,43 @@ export class Model {
    */
   async logits(
     tokens: ArrayLike<number>,
-    options: { readonly from?: number; readonly onRows?: (position: number, rows: Float32Array) => void } = {},
+    options: {
+      readonly from?: number;
+      readonly scope?: string;
+      readonly onRows?: (position: number, rows: Float32Array) => void;
+    } = {},
   ): Promise<Float32Array[]> {
     const ids = Int32Array.from(tokens);
     const from = options.from ?? ids.length - 1;
     const rows: Float32Array[] = [];
     const { vocab } = this.info;
-    await this.client.submit({ kind: "score", tokens: ids, from, output: "logits" }, (event) => {
-      if (event.kind !== "logits") return;
-      if (options.onRows !== undefined) options.onRows(event.position, event.values);
-      else
-        for (let r = 0; r < event.values.length; r += vocab)
-          rows[event.position - from + r / vocab] = event.values.subarray(r, r + vocab);
-    }).result;
+    await this.client.submit(
+      { kind: "score", tokens: ids, from, output: "logits", ...owned(options.scope) },
+      (event) => {
+        if (event.kind !== "logits") return;
+        if (options.onRows !== undefined) options.onRows(event.position, event.values);
+        else
+          for (let r = 0; r < event.values.length; r += vocab)
+            rows[event.position - from + r / vocab] = event.values.subarray(r, r + vocab);
+      },
+    ).result;
     return rows;
   }
 
   /** log p of tokens[i + 1] after tokens[0..i], for i from `from` to the last but one (nats). */
   async logProbabilities(
     tokens: ArrayLike<number>,
-    options: { readonly from?: number; readonly signal?: AbortSignal } = {},
+    options: { readonly from?: number; readonly scope?: string; readonly signal?: AbortSignal } = {},
   ): Promise<Float64Array> {
     const ids = Int32Array.from(tokens);
     const from = options.from ?? 0;
     const out = new Float64Array(Math.max(0, ids.length - 1 - from));
-    const job = this.client.submit({ kind: "score", tokens: ids, from, output: "logprobs" }, (event) => {
-      if (event.kind === "logprobs") out.set(event.values, event.position - from);
-    });
+    const job = this.client.submit(
+      { kind: "score", tokens: ids, from, output: "logprobs", ...owned(options.scope) },
+      (event) => {
+        if (event.kind === "logprobs") out.set(event.values, event.position - from);
+      },
+    );
     await cancellable(job, options.signal);
     return out;
   }
@@ -239,16 +263,23 @@ export class Model {
 
   /**
    * Writes tokens and what was evaluated of their beginning into a file, with a text of the caller's beside it. Tokens
-   * of conversations are found again when their messages come back.
+   * of conversations are found again when their messages come back. `scope` is that of the answers, here and when the
+   * file is read.
    * @returns positions that need not be evaluated again
    * @throws FILE_IO
    */
-  async saveSession(path: string, tokens: ArrayLike<number>, about = ""): Promise<number> {
+  async saveSession(
+    path: string,
+    tokens: ArrayLike<number>,
+    about = "",
+    options: { readonly scope?: string } = {},
+  ): Promise<number> {
     const ids = Int32Array.from(tokens);
-    const texts = await this.prompts.textsOf(ids);
+    const texts = await this.prompts.textsOf(ids, options.scope);
     const job = this.client.submit({
       ...{ kind: "saveSession", path, tokens: ids, about },
       ...(texts !== undefined && { texts }),
+      ...owned(options.scope),
     });
     return (await job.result).positions;
   }
@@ -257,9 +288,13 @@ export class Model {
    * Reads such a file: what begins with its tokens goes on from there.
    * @throws FILE_NOT_FOUND, FILE_IO, FORMAT_INVALID, SESSION_MISFIT when model, adapters or KV type are others
    */
-  async loadSession(path: string): Promise<{ tokens: number[]; about: string; positions: number }> {
-    const { tokens, about, texts, positions } = await this.client.submit({ kind: "loadSession", path }).result;
-    if (texts !== undefined) await this.prompts.remember(texts, tokens);
+  async loadSession(
+    path: string,
+    { scope }: { readonly scope?: string } = {},
+  ): Promise<{ tokens: number[]; about: string; positions: number }> {
+    const job = this.client.submit({ kind: "loadSession", path, ...owned(scope) });
+    const { tokens, about, texts, positions } = await job.result;
+    if (texts !== undefined) await this.prompts.remember(texts, tokens, scope);
     return { tokens: [...tokens], about, positions };
   }
 
@@ -291,6 +326,8 @@ export class Model {
 export function load(path: string, options: LoadOptions = {}): Promise<Model> {
   return Model.load(path, options);
 }
+
+const owned = (scope: string | undefined): { scope?: string } => (scope === undefined ? {} : { scope });
 
 const promptOf = (text: string | ArrayLike<number>): Prompt =>
   typeof text === "string" ? { kind: "text", text } : { kind: "tokens", tokens: Int32Array.from(text) };

@@ -66,8 +66,8 @@ class Talk {
     return new Talk(await TextWork.open(path), tokenizer, keepThinking);
   }
 
-  async encode(chat: Conversation): Promise<EncodedChat> {
-    const encoded = await this.evaluated.encode(chat, most);
+  async encode(chat: Conversation, scope?: string): Promise<EncodedChat> {
+    const encoded = await this.evaluated.encode(chat, most, scope);
     assert.ok("reply" in encoded);
     const rendered = this.work.perform({ kind: "render", chat }, limits);
     if (!this.evaluated.size.texts) assert.equal(this.textOf(encoded.tokens), rendered);
@@ -79,10 +79,10 @@ class Talk {
   }
 
   /** The tokens of the prompt and of this answer, which is kept. */
-  async answer(chat: Conversation, text: string, whole = true): Promise<Int32Array> {
-    const encoded = await this.encode(chat);
+  async answer(chat: Conversation, text: string, whole = true, scope?: string): Promise<Int32Array> {
+    const encoded = await this.encode(chat, scope);
     const format: ReplyFormat = { ...encoded.reply, tools: toolShapes(chat.tools ?? []), single: false };
-    const making = this.evaluated.begin(chat, encoded);
+    const making = this.evaluated.begin(chat, encoded, scope);
     const reader = new ReplyReader(format);
     const ids = [...Buffer.from(text)].map((byte) => this.byteToken(byte));
     for (const [i, id] of ids.entries())
@@ -117,6 +117,21 @@ const called = (args: unknown, more: object = {}): ChatMessage => ({
   content: null,
   tool_calls: [{ id: "a", type: "function", function: { name: "f", arguments: args } }],
   ...more,
+});
+
+test("tokens that were evaluated for one owner are not another one's", async () => {
+  const talk = await Talk.of();
+  const past = await talk.answer(asked, "It is the end.", true, "one");
+  const back = { ...asked, messages: [...asked.messages, { role: "assistant", content: "It is the end." }, user("?")] };
+  assert.ok(begins((await talk.encode(back, "one")).tokens, past));
+  const [other, nobody] = [await talk.encode(back, "two"), await talk.encode(back)];
+  assert.ok(!begins(other.tokens, past) && !begins(nobody.tokens, past));
+  assert.equal(talk.textOf(other.tokens), talk.textOf((await talk.encode(back, "one")).tokens));
+  // The same text once more, of the other: both find their own.
+  await talk.answer(asked, "It is the end.", true, "two");
+  assert.ok(
+    begins((await talk.encode(back, "one")).tokens, past) && begins((await talk.encode(back, "two")).tokens, past),
+  );
 });
 
 test("what is kept of a text holds no message", async () => {

@@ -28,16 +28,25 @@ const mostChoices = 4;
 const mostWaitMs = 5000;
 
 interface Known {
+  readonly scope: string;
   readonly length: number;
   readonly hash: Uint8Array;
   tokens: Int32Array;
 }
 
 interface Waiting {
+  readonly scope: string;
   readonly messages: number;
   /** JSON of the last of them: a client may change the first in every request. */
   readonly last: string;
   readonly done: Promise<unknown>;
+}
+
+interface AnsweredPrompt {
+  readonly chat: Conversation;
+  readonly turn: Turn;
+  readonly prompt: Int32Array;
+  readonly scope: string;
 }
 
 export interface EvaluatedOptions {
@@ -65,10 +74,14 @@ export class EvaluatedTexts {
     return { texts: this.known.length, tokenBytes };
   }
 
-  /** As `encodeChat`. @throws what that throws */
-  async encode(chat: Conversation, most: number, signal?: AbortSignal): Promise<EncodedChat | TooLong> {
-    await this.answersBefore(chat);
-    const known = [...this.known].sort((a, b) => a.length - b.length);
+  /**
+   * As `encodeChat`.
+   * @param scope its owner: what others were told is not looked at, as the number of tokens would show it
+   * @throws what that throws
+   */
+  async encode(chat: Conversation, most: number, scope = "", signal?: AbortSignal): Promise<EncodedChat | TooLong> {
+    await this.answersBefore(chat, scope);
+    const known = this.known.filter((one) => one.scope === scope).sort((a, b) => a.length - b.length);
     const request = { kind: "encodeChat", chat, most, ...(known.length > 0 && { known: toldOf(known) }) } as const;
     const encoded = await this.text.perform(request, signal);
     if (!("reply" in encoded) || encoded.known === undefined) return encoded;
@@ -81,7 +94,7 @@ export class EvaluatedTexts {
    * An answer to this prompt begins; its conversation is held until it ends.
    * @returns undefined where nothing will be kept of it
    */
-  begin(chat: Conversation, { tokens, turn }: EncodedChat): HeardReplies | undefined {
+  begin(chat: Conversation, { tokens, turn }: EncodedChat, scope = ""): HeardReplies | undefined {
     const goesOn = chat.continueLast !== false && chat.messages.at(-1)?.role === "assistant";
     const bytes = chatBytes(chat);
     if (turn === undefined || goesOn || this.heldBytes + bytes > mostHeldBytes) return undefined;
@@ -89,54 +102,54 @@ export class EvaluatedTexts {
     const release = (): void => {
       this.heldBytes -= bytes;
     };
-    return new HeardReplies(release, (answer, ids) => this.keep(chat, turn, answer, tokens, ids));
+    return new HeardReplies(release, (answer, ids) => this.keep({ chat, turn, prompt: tokens, scope }, answer, ids));
   }
 
   /** Which texts have these tokens or a beginning of them, as JSON for `remember`; undefined: none. */
-  async told(tokens: Int32Array): Promise<string | undefined> {
+  async told(tokens: Int32Array, scope = ""): Promise<string | undefined> {
     await Promise.all(Array.from(this.waiting, ({ done }) => done));
-    const mine = this.known.filter((one) => one.tokens.every((token, i) => token === tokens[i]));
+    const mine = this.known.filter((one) => one.scope === scope && one.tokens.every((token, i) => token === tokens[i]));
     if (mine.length === 0) return undefined;
     const texts = mine.map(({ length, tokens: own, hash }): ToldText => [length, own.length, hashText(hash)]);
     return JSON.stringify(texts);
   }
 
   /** Takes what another process told of these tokens; what makes no sense is left out. */
-  remember(told: string, tokens: Int32Array): void {
+  remember(told: string, tokens: Int32Array, scope = ""): void {
     for (const [length, count, text] of readTold(told)) {
       const hash = Buffer.from(text, "base64");
       if (hash.length !== hashBytes || length < 1 || count > tokens.length) continue;
-      this.add({ lengths: Int32Array.of(length), hashes: hash }, tokens.subarray(0, count));
+      this.add({ lengths: Int32Array.of(length), hashes: hash }, tokens.subarray(0, count), scope);
     }
   }
 
   private async keep(
-    chat: Conversation,
-    turn: Turn,
+    { chat, turn, prompt, scope }: AnsweredPrompt,
     answer: SaidReply,
-    prompt: Int32Array,
     ids: readonly number[],
   ): Promise<void> {
     const { keepThinking } = this;
     const work = this.text.perform({ kind: "answered", chat, turn, answer, keepThinking, mark: randomUUID() });
     // Whatever became of it: then the next prompt is tokenized as a whole.
     const done = work.then(
-      (texts) => this.add(texts, joined(prompt, ids)),
+      (texts) => this.add(texts, joined(prompt, ids), scope),
       () => {},
     );
-    const entry = { messages: chat.messages.length, last: JSON.stringify(chat.messages.at(-1)), done };
+    const entry = { scope, messages: chat.messages.length, last: JSON.stringify(chat.messages.at(-1)), done };
     this.waiting.add(entry);
     await done;
     this.waiting.delete(entry);
   }
 
-  private add({ lengths, hashes }: Omit<KnownTexts, "tokens">, tokens: Int32Array): void {
+  private add({ lengths, hashes }: Omit<KnownTexts, "tokens">, tokens: Int32Array, scope: string): void {
     this.share(tokens);
     for (const [i, length] of lengths.entries()) {
       // A copy: these bytes are a view of the whole message that brought them.
       const hash = new Uint8Array(hashes.subarray(i * hashBytes, (i + 1) * hashBytes));
-      this.known = this.known.filter((one) => one.length !== length || Buffer.compare(one.hash, hash) !== 0);
-      this.known.push({ length, hash, tokens });
+      this.known = this.known.filter(
+        (one) => one.scope !== scope || one.length !== length || Buffer.compare(one.hash, hash) !== 0,
+      );
+      this.known.push({ scope, length, hash, tokens });
     }
     this.known.splice(0, this.known.length - mostTexts);
     while (this.size.tokenBytes > mostTokenBytes) this.known.shift();
@@ -160,10 +173,13 @@ export class EvaluatedTexts {
   }
 
   /** A client goes on as soon as it has an answer: what is to be kept of that may still be in the making. */
-  private async answersBefore({ messages }: Conversation): Promise<void> {
+  private async answersBefore({ messages }: Conversation, scope: string): Promise<void> {
     if (this.waiting.size === 0) return;
     const before = [...this.waiting].filter(
-      (one) => one.messages < messages.length && one.last === JSON.stringify(messages[one.messages - 1]),
+      (one) =>
+        one.scope === scope &&
+        one.messages < messages.length &&
+        one.last === JSON.stringify(messages[one.messages - 1]),
     );
     if (before.length === 0) return;
     let timer: NodeJS.Timeout | undefined;

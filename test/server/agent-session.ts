@@ -9,6 +9,8 @@ import { writeRandomModel } from "../support/random-model.js";
 export interface SessionOptions {
   /** Where the server is. */
   readonly url: string;
+  /** Sent with every request; absent: none. */
+  readonly key?: string | undefined;
   readonly turns: number;
   /** Characters of the system prompt; of the tools about half as many. */
   readonly systemLength: number;
@@ -58,10 +60,10 @@ interface Answer {
 }
 
 export async function agentSession(options: SessionOptions): Promise<SessionReport> {
-  const { url, turns, systemLength, resultLength, onTurn = () => {} } = options;
+  const { url, key, turns, systemLength, resultLength, onTurn = () => {} } = options;
   const report = { requests: 0, promptTokens: 0, longestPrompt: 0, evaluatedTokens: 0, againTokens: 0, calls: 0 };
   const ask = async (asked: Asked): Promise<Answer> => {
-    const answer = await answerOf(url, asked);
+    const answer = await answerOf(url, key, asked);
     report.requests++;
     report.promptTokens += answer.promptTokens;
     report.longestPrompt = Math.max(report.longestPrompt, answer.promptTokens);
@@ -115,10 +117,10 @@ async function sideRequests(ask: (asked: Asked) => Promise<Answer>, talk: readon
   ]);
 }
 
-async function answerOf(url: string, asked: Asked): Promise<Answer> {
+async function answerOf(url: string, key: string | undefined, asked: Asked): Promise<Answer> {
   const response = await fetch(`${url}/v1/chat/completions`, {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", ...(key !== undefined && { authorization: `Bearer ${key}` }) },
     body: JSON.stringify({ ...asked, temperature: 1, parallel_tool_calls: false }),
   });
   const body = (await response.json()) as {

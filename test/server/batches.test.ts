@@ -189,6 +189,45 @@ describe("files and batches", () => {
     assert.deepEqual([batch.status, batch.errors?.data?.[0]?.code], ["failed", "empty_file"]);
   });
 
+  it("answers the lines of a batch for the key it came with", async () => {
+    const { url, engine } = await started(finish, { apiKeys: ["one", "two"] });
+    const body = { messages: [{ role: "user", content: "say a" }] };
+    for (const key of ["one", "two"]) {
+      const client = clientOf(url, key);
+      await client.chat.completions.create({ model: "any", ...body } as OpenAI.ChatCompletionCreateParams);
+      const file = await client.files.create({
+        file: await toFile(Buffer.from(line("a")), "a.jsonl"),
+        purpose: "batch",
+      });
+      const { id } = await client.batches.create({ ...night, input_file_id: file.id });
+      assert.equal((await ended(client, id)).status, "completed");
+    }
+    const scopes = engine.jobs.map(({ request }) => request.scope);
+    assert.equal(scopes.length, 4);
+    assert.deepEqual([scopes[1], scopes[3]], [scopes[0], scopes[2]]);
+    assert.notEqual(scopes[0], scopes[2]);
+  });
+
+  it("lets a batch rest whose key is gone, and goes on when it is there again", async () => {
+    const dataFolder = mkdtempSync(join(testFolder(), "keys-"));
+    const serve = (apiKeys: readonly string[], play = finish) => started(play, { apiKeys, dataFolder });
+    const before = await serve(["one", "two"], () => {});
+    const one = clientOf(before.url, "one");
+    const file = await one.files.create({ file: await toFile(Buffer.from(line("a")), "in.jsonl"), purpose: "batch" });
+    const { id } = await one.batches.create({ ...night, input_file_id: file.id });
+    await until(() => before.engine.jobs.length > 0, "the line is asked");
+    await before.server.stop();
+    const without = await serve(["two"]);
+    const two = clientOf(without.url, "two");
+    const own = await two.files.create({ file: await toFile(Buffer.from(line("b")), "in.jsonl"), purpose: "batch" });
+    const after = await two.batches.create({ ...night, input_file_id: own.id });
+    assert.equal((await ended(two, after.id)).status, "completed");
+    assert.equal(without.engine.jobs.length, 1, "the line of the other key was asked");
+    await without.server.stop();
+    const again = await serve(["one", "two"]);
+    assert.equal((await ended(clientOf(again.url, "one"), id)).status, "completed");
+  });
+
   it("shows a file to the key it came with", async () => {
     const { url } = await started(finish, { apiKeys: ["one", "two"] });
     const [one, two] = [clientOf(url, "one"), clientOf(url, "two")];

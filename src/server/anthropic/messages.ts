@@ -4,6 +4,7 @@ import { servedFor } from "../answers/request.js";
 import { answerExchange, countedExchange } from "../exchange/answer.js";
 import { readJson } from "../http/body.js";
 import { bothPaths } from "../http/paths.js";
+import { ownerOf } from "../http/security.js";
 import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import { anthropicFailure } from "./failure.js";
@@ -37,7 +38,7 @@ export function messageRoutes(app: Hono, context: ServerContext): void {
     warnings.unknown(unknown);
     const said = saidOf(value, warnings);
     const served = await servedFor(c, context, value.model, warnings);
-    const counted = await countedExchange(served, said);
+    const counted = await countedExchange(served, said, ownerOf(c, context.config));
     warnings.apply(c);
     return c.json({ input_tokens: counted });
   });

@@ -12,7 +12,8 @@ import { type Line, readLines } from "../../batch/lines.js";
 import { encodeLine, idOf, isFailure, maxAnswerBytes, type OutputLine } from "../../batch/output.js";
 import { outputPlace } from "../../batch/places.js";
 import { type BadLine, type BatchRequest, maxLineBytes, readRequest } from "../../batch/request.js";
-import { asHundredweightError } from "../../errors.js";
+import { asHundredweightError, HundredweightError } from "../../errors.js";
+import { keyOf } from "../http/security.js";
 import type { ServerContext } from "../service/context.js";
 import { type BatchRecord, type BatchStatus, isUnfinished } from "./batch-record.js";
 import type { FileStore } from "./file-store.js";
@@ -165,6 +166,7 @@ export class BatchRunner {
     const { context, maxOutputBytes } = this.o;
     const stopped = AbortSignal.any([cancelled, this.ender.signal]);
     const cut = AbortSignal.any([cancelled, context.ending]);
+    const headers = this.headersOf(record);
     const running = new Set<Promise<void>>();
     let bytes = 0;
     let fault: unknown;
@@ -172,7 +174,8 @@ export class BatchRunner {
     const step = async (line: Line): Promise<void> => {
       const { request, hash } = readLine(line, record.endpoint);
       const told = { id: idOf(line.number), custom_id: request.customId, request_hash: hash.toString("hex") };
-      const said = faultOf(line.number, request, index) ?? (await this.ask(request as BatchRequest, line.number, cut));
+      const said =
+        faultOf(line.number, request, index) ?? (await this.ask(request as BatchRequest, line.number, headers, cut));
       // What was cut short is no answer.
       if (cut.aborted || fault !== undefined) return;
       const { bytes: written, failed } = encodeLine({ ...told, ...said });
@@ -206,9 +209,21 @@ export class BatchRunner {
     return Math.max(0, (model.engineOptions.sequences ?? 1) - Math.max(0, others));
   }
 
-  private async ask(request: BatchRequest, line: number, signal: AbortSignal): Promise<LineAnswer> {
-    const [key] = this.o.context.config.apiKeys;
-    const headers: Record<string, string> = key === undefined ? {} : { authorization: `Bearer ${key}` };
+  /** @throws OPTION_INVALID for a batch whose key is none of the server's: nobody could have its answers */
+  private headersOf({ owner }: BatchRecord): Record<string, string> {
+    const { config } = this.o.context;
+    if (config.apiKeys.length === 0) return {};
+    const key = keyOf(owner, config);
+    if (key === undefined) throw new HundredweightError("OPTION_INVALID", "its key is no longer one of the server's");
+    return { authorization: `Bearer ${key}` };
+  }
+
+  private async ask(
+    request: BatchRequest,
+    line: number,
+    headers: Record<string, string>,
+    signal: AbortSignal,
+  ): Promise<LineAnswer> {
     for (;;) {
       const said = await answerLine(this.o.routes, request, defaultsOf(request, line, {}), { signal, headers });
       // Others were faster.

@@ -51,10 +51,11 @@ export async function answerExchange(options: ExchangeOptions): Promise<Response
   const served = await servedFor(c, context, exchange.model, warnings);
   checkChoices(n, context);
   const release = context.gate.enter(n);
+  const scope = ownerOf(c, context.config);
   let kept: HeardReplies | undefined;
   try {
     const chat = conversationOf(exchange, asked, served.defaults);
-    const encoded = await (options.encode?.(served, asked) ?? encodedChat(served, chat));
+    const encoded = await (options.encode?.(served, asked) ?? encodedChat(served, chat, scope));
     for (const note of encoded.notes) warnings.add(note);
     const prediction = await predictionOf(served, exchange.prediction);
     const adapters = adaptersOf(exchange.adapters, served);
@@ -64,14 +65,14 @@ export async function answerExchange(options: ExchangeOptions): Promise<Response
       stop: exchange.stop,
       ignoreEos: exchange.ignoreEos ?? false,
       user: userOf(c, exchange.user),
-      scope: ownerOf(c, context.config),
+      scope,
       ...(prediction !== undefined && { prediction }),
       ...(adapters !== undefined && { adapters }),
       ...readingOf(exchange, served.defaults, encoded, asked, served.info.chatTemplate),
     });
     const format = { ...encoded.reply, tools: asked.shapes, single: asked.single };
     const read = (exchange.thinking?.inText ?? served.defaults.reasoningFormat === "none") ? unsplit(format) : format;
-    kept = served.evaluated.begin(chat, encoded);
+    kept = served.evaluated.begin(chat, encoded, scope);
     const readers = choices.map(
       (_, i) => new SpokenReader(read, asked.custom, !stream, (id, events) => kept?.heard(i, id, events)),
     );
@@ -84,12 +85,15 @@ export async function answerExchange(options: ExchangeOptions): Promise<Response
   }
 }
 
-/** Counts the tokens of a conversation, also of one that does not fit. @throws HttpError 400 for far too long a text */
-export async function countedExchange(served: ServedModel, exchange: Asking): Promise<number> {
+/**
+ * Counts the tokens of a conversation of this owner, also of one that does not fit.
+ * @throws HttpError 400 for far too long a text
+ */
+export async function countedExchange(served: ServedModel, exchange: Asking, scope: string): Promise<number> {
   const asked = askedTools(exchange.tools, exchange.toolChoice, exchange.parallelCalls);
   const chat = conversationOf(exchange, asked, served.defaults);
   const { contextTokens: most } = served.info;
-  const made = await served.evaluated.encode(chat, most);
+  const made = await served.evaluated.encode(chat, most, scope);
   return "tokens" in made && !("reply" in made) ? made.tokens : fittingChat(made, most).tokens.length;
 }
 
@@ -98,15 +102,16 @@ export async function encodedExchange(
   served: ServedModel,
   exchange: Pick<Exchange, "messages" | "thinking" | "template">,
   asked: AskedTools,
+  scope: string,
 ): Promise<EncodedChat> {
-  return encodedChat(served, conversationOf(exchange, asked, served.defaults));
+  return encodedChat(served, conversationOf(exchange, asked, served.defaults), scope);
 }
 
 type Asking = Pick<Exchange, "messages" | "thinking" | "template" | "tools" | "toolChoice" | "parallelCalls">;
 
-async function encodedChat({ info, evaluated }: ServedModel, chat: Conversation): Promise<EncodedChat> {
+async function encodedChat({ info, evaluated }: ServedModel, chat: Conversation, scope: string): Promise<EncodedChat> {
   const { contextTokens: most } = info;
-  return fittingChat(await evaluated.encode(chat, most), most);
+  return fittingChat(await evaluated.encode(chat, most, scope), most);
 }
 
 /** The tokens of an expected answer; undefined where none is, and where it is too long to be one. */

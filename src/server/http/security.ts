@@ -131,7 +131,21 @@ export function ownerOf(c: Context, { apiKeys }: ServerConfig): string {
   const given = givenDigests(c);
   const digests = apiKeys.map(digest);
   const own = digests.filter((key) => given.map((one) => timingSafeEqual(key, one)).includes(true));
-  return own[0]?.toString("hex").slice(0, 32) ?? "";
+  return own[0] === undefined ? "" : scopeOf(own[0]);
+}
+
+/** The owner of the page's conversations, which are of all who have a key; "" where no key is asked for. */
+export function pageScope({ apiKeys }: ServerConfig): string {
+  return apiKeys.length > 0 ? "page" : "";
+}
+
+/** A key whose requests are of this owner; undefined where there is none, or none any more. */
+export function keyOf(owner: string, { apiKeys }: ServerConfig): string | undefined {
+  return apiKeys.find((key) => scopeOf(digest(key)) === owner);
+}
+
+function scopeOf(digested: Buffer): string {
+  return digested.toString("hex").slice(0, 32);
 }
 
 function givenDigests(c: Context): Buffer[] {

@@ -8,6 +8,7 @@ import { plainPrompt } from "../exchange/plain.js";
 import type { AskedTools } from "../exchange/tools.js";
 import { readJson } from "../http/body.js";
 import { wrongField } from "../http/http-error.js";
+import { ownerOf } from "../http/security.js";
 import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
@@ -66,7 +67,8 @@ export function ollamaChatRoutes(app: Hono, context: ServerContext): void {
     const input = { model, arrived, wrap: asResponse, context: value.raw !== true };
     const shape = (served: ServedModel, choices: ConstructorParameters<typeof OllamaShape>[1]) =>
       new OllamaShape(served, choices, input);
-    const encode = (served: ServedModel, asked: AskedTools) => encodeGenerate(value, exchange, served, asked);
+    const encode = (served: ServedModel, asked: AskedTools) =>
+      encodeGenerate(value, exchange, served, asked, ownerOf(c, context.config));
     return answerExchange({ c, context, exchange, warnings, arrived, shape, encode });
   });
 }
@@ -81,7 +83,13 @@ function checkIds({ context = [] }: GenerateInput, { info: { vocab, contextToken
 }
 
 /** A gap, a text as it is, one in a template of the request's, or a turn of a conversation. */
-async function encodeGenerate(value: GenerateInput, exchange: Exchange, served: ServedModel, asked: AskedTools) {
+async function encodeGenerate(
+  value: GenerateInput,
+  exchange: Exchange,
+  served: ServedModel,
+  asked: AskedTools,
+  scope: string,
+) {
   const { prompt = "", suffix = "", system = "", raw, template, context = [] } = value;
   const { contextTokens: most } = served.info;
   const behind = (tokens: Int32Array): Int32Array => {
@@ -100,7 +108,7 @@ async function encodeGenerate(value: GenerateInput, exchange: Exchange, served: 
     return plainPrompt(await encode(renderGoTemplate(template, fields)));
   }
   if (suffix !== "") return plainPrompt(behind(await encodeSuffix(prompt, suffix, served)));
-  const encoded = await encodedExchange(served, exchange, asked);
+  const encoded = await encodedExchange(served, exchange, asked, scope);
   if (context.length === 0) return encoded;
   // What comes before is no text of this conversation.
   const { turn: _, ...others } = encoded;

@@ -5,6 +5,7 @@ import { respondEach } from "../answers/each.js";
 import { encodeMixed } from "../answers/mixed-prompt.js";
 import { servedFor, userOf } from "../answers/request.js";
 import { readJson } from "../http/body.js";
+import { ownerOf } from "../http/security.js";
 import { validate, Warnings } from "../http/validate.js";
 import { checkVectors } from "../openai/embeddings.js";
 import type { ServerContext } from "../service/context.js";
@@ -58,7 +59,7 @@ async function embed(c: Context, context: ServerContext, warnings: Warnings, ask
   return respondEach<EmbedRequest>({
     ...{ c, context, served, warnings },
     encode: () => Promise.all(asked.texts.map((text) => tokensOf(text, served, asked.cut))),
-    request: { kind: "embed", ...asked.request, user: userOf(c, undefined) },
+    request: { kind: "embed", ...asked.request, user: userOf(c, undefined), scope: ownerOf(c, context.config) },
     body: (results, tokens) =>
       asked.shape(
         served,

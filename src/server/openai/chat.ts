@@ -10,6 +10,7 @@ import { readJson } from "../http/body.js";
 import type { RequestDefaults } from "../http/config.js";
 import { rule, ruled } from "../http/field-rules.js";
 import { bothPaths } from "../http/paths.js";
+import { ownerOf } from "../http/security.js";
 import { marked } from "../http/served-limits.js";
 import { otherKind, validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
@@ -155,7 +156,7 @@ export function countRoutes(app: Hono, context: ServerContext): void {
     const { value, unknown } = validate(chatSchema, await readJson(c, context.config));
     warnings.unknown(unknown);
     const served = await servedFor(c, context, value.model, warnings);
-    const count = await countedExchange(served, saidOf(value));
+    const count = await countedExchange(served, saidOf(value), ownerOf(c, context.config));
     warnings.apply(c);
     return c.json({ object: "response.input_tokens", input_tokens: count });
   });

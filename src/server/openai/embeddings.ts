@@ -9,6 +9,7 @@ import { servedFor, userOf } from "../answers/request.js";
 import { readJson } from "../http/body.js";
 import { needsOne, rule, ruled } from "../http/field-rules.js";
 import { wrongField } from "../http/http-error.js";
+import { ownerOf } from "../http/security.js";
 import { marked } from "../http/served-limits.js";
 import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
@@ -112,6 +113,7 @@ async function embed(
       ...(dimensions !== undefined && { dimensions }),
       ...(normalize !== undefined && { normalize }),
       user: userOf(c, value.user),
+      scope: ownerOf(c, context.config),
     },
     body: (results, tokens) => shape(served, results, tokens),
   });

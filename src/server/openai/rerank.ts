@@ -11,6 +11,7 @@ import { readJson } from "../http/body.js";
 import { atMostOne, needsOne, ruled } from "../http/field-rules.js";
 import { wrongField } from "../http/http-error.js";
 import { rerankPaths } from "../http/paths.js";
+import { ownerOf } from "../http/security.js";
 import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
@@ -70,7 +71,7 @@ export function rerankRoutes(app: Hono, context: ServerContext): void {
     return respondEach<RankRequest>({
       ...{ c, context, served, warnings },
       encode: () => encodePairs(value, documents, served),
-      request: { kind: "rank", user: userOf(c, value.user) },
+      request: { kind: "rank", user: userOf(c, value.user), scope: ownerOf(c, context.config) },
       body(results, tokens) {
         const found = results.map(({ scores }, index) => ({ index, score: scores[0]! }));
         found.sort((a, b) => b.score - a.score || a.index - b.index);

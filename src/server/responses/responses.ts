@@ -6,6 +6,7 @@ import { answerExchange, countedExchange } from "../exchange/answer.js";
 import { readJson } from "../http/body.js";
 import { HttpError, wrongField } from "../http/http-error.js";
 import { bothPaths } from "../http/paths.js";
+import { ownerOf } from "../http/security.js";
 import { validate, Warnings } from "../http/validate.js";
 import type { ServerContext } from "../service/context.js";
 import { compactRoute } from "./compaction.js";
@@ -43,7 +44,7 @@ export function responseRoutes(app: Hono, context: ServerContext): void {
     warnings.unknown(unknown);
     const { exchange } = saidOf(value, store, warnings);
     const served = await servedFor(c, context, value.model, warnings);
-    const counted = await countedExchange(served, exchange);
+    const counted = await countedExchange(served, exchange, ownerOf(c, context.config));
     warnings.apply(c);
     return c.json({ object: "response.input_tokens", input_tokens: counted });
   });

@@ -6,6 +6,7 @@ import { HundredweightError } from "../../errors.js";
 import type { TokenLogprobs } from "../../sampling/logprobs.js";
 import { cancelOn } from "../answers/cancel-on.js";
 import { piecesOf } from "../answers/pieces.js";
+import { pageScope } from "../http/security.js";
 import type { ServerContext } from "../service/context.js";
 import { promptOf } from "./answer-maker.js";
 import { messagesOf } from "./answer-request.js";
@@ -38,19 +39,23 @@ export async function alternativesOf(
   try {
     const { seenFrom } = message;
     const messages = messagesOf({ ...conversation, seenFrom }, message.parent);
-    const asked = await promptOf(served, {
-      conversation: conversation.id,
-      messages,
-      sampling: {},
-      form: conversation.form,
-    });
+    const scope = pageScope(context.config);
+    const request = { conversation: conversation.id, messages, sampling: {}, form: conversation.form };
+    const asked = await promptOf(served, request, scope);
     void asked.kept?.ended([]);
     const tokens = new Int32Array(asked.tokens.length + made.length);
     tokens.set(asked.tokens);
     tokens.set(made, asked.tokens.length);
     const found: TokenLogprobs[] = [];
     const job = served.engine.submit(
-      { kind: "score", tokens, from: asked.tokens.length - 1, output: "logprobs", alternatives: shown },
+      {
+        kind: "score",
+        tokens,
+        from: asked.tokens.length - 1,
+        output: "logprobs",
+        alternatives: shown,
+        scope,
+      },
       (event) => {
         if (event.kind === "promptLogprobs") found.push(...event.logprobs);
       },

@@ -13,6 +13,7 @@ import { cancelOn } from "../answers/cancel-on.js";
 import { fitting, fittingChat } from "../answers/request.js";
 import { mayThink } from "../exchange/thinking.js";
 import { HttpError } from "../http/http-error.js";
+import { pageScope } from "../http/security.js";
 import type { ServerContext } from "../service/context.js";
 import type { ServedModel } from "../service/model-service.js";
 import type { AnswerMaker, GoOn, MadeAnswer, MakerEvents, MakerRequest } from "./answer-maker-types.js";
@@ -43,7 +44,7 @@ export class ModelAnswerMaker implements AnswerMaker {
   async answer(request: MakerRequest, events: MakerEvents, signal: AbortSignal): Promise<MadeAnswer> {
     try {
       const served = this.#context.model.require();
-      const asked = await promptOf(served, request);
+      const asked = await promptOf(served, request, pageScope(this.#context.config));
       try {
         return await this.#generate(served, asked, request, events, signal);
       } finally {
@@ -102,8 +103,7 @@ export class ModelAnswerMaker implements AnswerMaker {
         resumable: true,
         ...(resumed !== undefined && { resume: { tokens: resumed.tokens.length, sampler: resumed } }),
         user: `page ${conversation}`,
-        // Conversations of the page are of all who have a key.
-        ...(this.#context.config.apiKeys.length > 0 && { scope: "page" }),
+        scope: pageScope(this.#context.config),
       },
       onEvent,
     );
@@ -135,12 +135,15 @@ export interface Asked {
   readonly kept?: HeardReplies | undefined;
 }
 
-/** @throws HttpError 400 when the context has no room for another token */
-export async function promptOf(served: ServedModel, request: MakerRequest): Promise<Asked> {
+/**
+ * @param scope its owner
+ * @throws HttpError 400 when the context has no room for another token
+ */
+export async function promptOf(served: ServedModel, request: MakerRequest, scope: string): Promise<Asked> {
   const { goOn } = request;
   const { contextTokens: most, vocab } = served.info;
   const resumed = goOn?.resume?.tokens.every((id) => id < vocab) ? goOn.resume : undefined;
-  const asked = await beginningOf(served, resumed === undefined ? request : { ...request, goOn: undefined });
+  const asked = await beginningOf(served, resumed === undefined ? request : { ...request, goOn: undefined }, scope);
   if (resumed === undefined) return asked;
   const tokens = new Int32Array(asked.tokens.length + resumed.tokens.length);
   tokens.set(asked.tokens);
@@ -149,7 +152,11 @@ export async function promptOf(served: ServedModel, request: MakerRequest): Prom
   return { ...asked, resumed, tokens };
 }
 
-async function beginningOf(served: ServedModel, { messages: before, form = {}, goOn }: MakerRequest): Promise<Asked> {
+async function beginningOf(
+  served: ServedModel,
+  { messages: before, form = {}, goOn }: MakerRequest,
+  scope: string,
+): Promise<Asked> {
   const { text, info } = served;
   const { contextTokens: most } = info;
   const messages = goOn === undefined ? before : [...before, beginningAs(goOn)];
@@ -169,13 +176,13 @@ async function beginningOf(served: ServedModel, { messages: before, form = {}, g
     ...(effort === "none" && { enable_thinking: false }),
   };
   const chat = { messages, tools: given, variables };
-  const made = fittingChat(await served.evaluated.encode(chat, most), most);
+  const made = fittingChat(await served.evaluated.encode(chat, most, scope), most);
   const tools = toolShapes(given);
   const format = { ...made.reply, tools, single: false };
   const reader = new ReplyReader(format);
   const constraint = formOf(form, tools, made, info.chatTemplate);
   if (constraint !== undefined) await text.perform({ kind: "checkConstraint", constraint });
-  const kept = served.evaluated.begin(chat, made);
+  const kept = served.evaluated.begin(chat, made, scope);
   return { tokens: made.tokens, reader, shown: made.shown, constraint, kept };
 }
 
