@@ -73,6 +73,14 @@ export class FollowedRows implements SequenceWatcher {
     this.sequences.set(sequence, { lost: Math.min(position, this.known(sequence)?.done ?? position) });
   }
 
+  storedBefore(sequence: number): number {
+    const known = this.sequences.get(sequence);
+    if (known === undefined) return Number.POSITIVE_INFINITY;
+    if ("lost" in known) return known.lost;
+    // Rows that a stop kept from being stored go on waiting.
+    return known.rows.length > 0 ? known.done : Number.POSITIVE_INFINITY;
+  }
+
   seen(sequence: number): void {
     if ((this.known(sequence)?.rows.length ?? 0) > 0) this.o.store(sequence);
   }

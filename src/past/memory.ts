@@ -75,6 +75,15 @@ export class PastMemory {
     return this.unitsOf(sequence, this.all.slice(this.kinds.length), this.kinds.length);
   }
 
+  /** Those of them of which every row before `length` is stored: of others the bytes may be anybody's. */
+  wholeBeside(sequence: number, length: number): PastUnit[] {
+    const stored = this.cache.storedBefore(sequence);
+    return this.unitsBeside(sequence).filter(({ kind, block }) => {
+      const end = (block + 1) * this.all[kind]!.positions!;
+      return Math.min(end, length) <= stored;
+    });
+  }
+
   private unitsOf(sequence: number, kinds: readonly PastKind[], first: number): PastUnit[] {
     const held = this.cache.snapshot(sequence).kinds;
     return kinds.flatMap(({ place, bytes }, i) =>
@@ -128,9 +137,9 @@ export class PastMemory {
     return positions !== undefined && window === 0 && (block + 1) * positions <= length;
   }
 
-  /** The units of a state of so many positions, those of blocks last; the sequence may be longer. */
+  /** The units of a state of so many positions, those of blocks that are whole last; the sequence may be longer. */
   stateUnits(sequence: number, length: number): PastUnit[] {
-    return [...this.units(sequence), ...this.unitsBeside(sequence)].filter((unit) => {
+    return [...this.units(sequence), ...this.wholeBeside(sequence, length)].filter((unit) => {
       const { positions } = this.all[unit.kind]!;
       if (positions === undefined) return true;
       return (

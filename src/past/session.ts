@@ -37,11 +37,12 @@ export async function saveSession(
   { tokens, about, texts }: SessionText,
   sequence: number,
 ): Promise<void> {
-  const units = [...memory.units(sequence), ...memory.unitsBeside(sequence)];
+  const length = memory.cache.length(sequence);
+  const units = [...memory.units(sequence), ...memory.wholeBeside(sequence, length)];
   const header = {
     units: recordUnits(units),
     model,
-    length: memory.cache.length(sequence),
+    length,
     tokens: Buffer.from(tokens.buffer, tokens.byteOffset, tokens.byteLength).toString("base64"),
     about,
     ...(texts !== undefined && { texts }),

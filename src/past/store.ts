@@ -156,7 +156,7 @@ export class PastStore {
     if (this.failed) return;
     const { memory } = this.o;
     const [at, there]: [number, string[]] = [Date.now(), []];
-    const beside = memory.unitsBeside(sequence);
+    const beside = memory.wholeBeside(sequence, length);
     for (const unit of memory.units(sequence)) {
       const positions = memory.kinds[unit.kind]!.positions ?? 0;
       const from = unit.block * positions;

@@ -53,6 +53,8 @@ export interface StateSnapshot {
 export interface SequenceWatcher {
   /** Others are about to see the bytes of this sequence: what is missing is stored now. */
   seen(sequence: number): void;
+  /** Rows before this position are stored, those from it on may hold what others left; Infinity: none is missing. */
+  storedBefore(sequence: number): number;
   /** `copy` shares the past of `sequence` before `position`. */
   forked(sequence: number, copy: number, position: number): void;
   /** Rows from `position` on are gone. */
@@ -308,6 +310,12 @@ export class StateCache {
     const length = this.length(sequence);
     this.watcher?.seen(sequence);
     return { length, kinds: this.kinds.map((kind) => kind.snapshot(sequence, length)) };
+  }
+
+  /** Positions of a sequence before which the bytes of its watcher are stored, too; Infinity: all are. */
+  storedBefore(sequence: number): number {
+    this.watcher?.seen(sequence);
+    return this.watcher?.storedBefore(sequence) ?? Number.POSITIVE_INFINITY;
   }
 
   /**

@@ -107,6 +107,22 @@ async function pagesIn(store: string): Promise<Map<string, Buffer>> {
   return pages;
 }
 
+/** The kinds of units in each page's file, by its end. */
+async function unitsIn(store: string): Promise<Map<number, number[]>> {
+  const units = new Map<number, number[]>();
+  for (const found of readdirSync(store, { recursive: true })) {
+    const end = /p(\d+)-\d+-[0-9a-f]{40}$/.exec(String(found))?.[1];
+    if (end === undefined) continue;
+    const file = await RecordFile.open(join(store, String(found)));
+    units.set(
+      Number(end),
+      file.header.units.map(({ kind }) => kind),
+    );
+    await file.close();
+  }
+  return units;
+}
+
 for (const family of wholeSweeps ? guessingFamilies : mostDifferentFamilies)
   test(`${family[0]}: pasts of engines with blocks and without are each other's`, { skip: skipAddon }, async (t) => {
     const path = await writeGuessingModel(folder, family, { seed: 11 });
@@ -159,6 +175,28 @@ test("a session of an engine with blocks goes on without them, and the reverse",
     });
     assert.deepEqual([found.ids, found.reused], [alone.ids, 599]);
   }
+});
+
+test("what blocks did not store is in no file", { skip: skipAddon }, async () => {
+  const path = await writeForetoldModel(folder, ["glm4moe", "moe", 1]);
+  const store = join(folder, "lost");
+  const long = Int32Array.from([...prompt.subarray(0, 790), cycle[9]!]);
+  // Texts that are scored are not followed: behind row 561 the blocks' part of a page is anybody's.
+  const expected = await withEngine(path, 3, store, async (engine) => {
+    await answerOf(engine, prompt.subarray(0, 561), 0);
+    await engine.submit(2, { kind: "score", tokens: long, from: long.length - 1, output: "logprobs" });
+    return answerOf(engine, long, 0);
+  });
+  assert.equal(expected.reused, 790);
+  const parts = await unitsIn(store);
+  assert.deepEqual(
+    [256, 512, 768, 802].map((end) => parts.get(end)),
+    [[0, 1], [0, 1], [0], [0]],
+  );
+  const found = await withEngine(path, 3, store, (engine) => answerOf(engine, long, 0));
+  assert.deepEqual(found.ids, expected.ids);
+  assert.equal(found.reused, 790);
+  assert.ok(found.ofBlocks >= 6 && found.right === found.ofBlocks, `${found.right} of ${found.ofBlocks}`);
 });
 
 test("blocks guess on behind a past of which they kept nothing", { skip: skipAddon }, async () => {
