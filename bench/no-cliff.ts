@@ -24,19 +24,15 @@ import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import { parseBytes } from "../src/cli/options/options.js";
 import { openCheckpoint } from "../src/containers/index.js";
-import { type Extent, sliceExtents } from "../src/formats/index.js";
 import type { LedgerEntry } from "../src/link/protocol.js";
 import { describeModel } from "../src/models/index.js";
-import { requireAddon } from "../src/native/addon.js";
-import { ioEngines, readRates } from "../src/native/boundary.js";
-import { idsOf, NamedNumbers } from "../src/native/named-numbers.js";
 import { packageRoot } from "../src/package-root.js";
 import { type Plan, Planner } from "../src/weights/plan.js";
-import type { PlanMatrix } from "../src/weights/plan-model.js";
 import { knownMachine } from "../src/weights/probe.js";
 import { memoryGroup } from "./support/cgroup.js";
 import { dropFromCache } from "./support/cold.js";
 import { medianDecodePass } from "./support/decode-passes.js";
+import { diskRate } from "./support/disk-rate.js";
 import { type HingePoint, readPoints, summarize } from "./support/hinge.js";
 import { commaList, readArguments, saveJson } from "./support/program.js";
 import { chart } from "./support/svg.js";
@@ -55,7 +51,6 @@ const { values, path } = readArguments("no-cliff MODEL [--weights 100,50,25] [--
   peak: { type: "boolean", default: false },
 });
 const run = promisify(execFile);
-const addon = requireAddon();
 const contextTokens = Number(values.ctx);
 const checkpoint = await openCheckpoint(path);
 const description = describeModel(checkpoint);
@@ -88,41 +83,11 @@ const budgets: Budget[] = [
   }),
 ];
 
-const beginning = (extent: Extent): Extent => ({ ...extent, bytes: Math.min(extent.bytes, 64 * 2 ** 20) });
-
 const planFor = (budget: Budget): Plan | undefined =>
   // What the passes of the point before have shown is part of what is remembered.
   new Planner(description, knownMachine({ path }).profile, { contextTokens, ...budget.options }).tryPlan(
     budget.options.budgetBytes ?? machine.availableBytes,
   );
-
-/** GB/s of the extents a point streams, by the reader that streams them; at most 2 GiB of them, evenly chosen. */
-function diskRate(plan: Plan | undefined): number | undefined {
-  const experts = plan?.slotClasses.length ? model.expertLayers.flatMap((layer) => layer.matrices) : [];
-  const all =
-    plan === undefined
-      ? []
-      : [
-          ...plan.program.flatMap((t) => sliceExtents(plan.matrices[t.matrix] as PlanMatrix, 0, t.from, t.to)),
-          ...experts.flatMap((m) => Object.values(m.planes).flat().slice(0, 1).map(beginning)),
-        ];
-  const total = all.reduce((sum, extent) => sum + extent.bytes, 0);
-  if (total === 0) return undefined;
-  const keep = Math.min(1, (2 * 2 ** 30) / total);
-  const file = all[0]?.file as string;
-  const chosen = all.filter((extent, i) => extent.file === file && Math.floor((i + 1) * keep) > Math.floor(i * keep));
-  const out = new NamedNumbers(readRates);
-  addon.readRate(
-    file,
-    true,
-    idsOf(ioEngines).automatic,
-    8,
-    4 * 2 ** 20,
-    Float64Array.from(chosen.flatMap((extent) => [extent.offset, extent.bytes])),
-    out.values,
-  );
-  return out.get("bytes") / out.get("seconds");
-}
 
 interface Run {
   tokens: number[];
@@ -133,8 +98,8 @@ const points: (HingePoint & Record<string, unknown>)[] = [];
 const earlier = readPoints(values.append);
 for (const budget of values.summary ? [] : budgets) {
   const plan = planFor(budget);
-  diskRate(plan);
-  const before = diskRate(plan);
+  diskRate(plan, model);
+  const before = diskRate(plan, model);
   const [cache] = checkpoint.files.map((file) => dropFromCache(file.path));
   const group = memoryGroup(
     `ours-${points.length}`,
@@ -169,7 +134,7 @@ for (const budget of values.summary ? [] : budgets) {
   const peak = group?.peakBytes();
   const hits = group?.hits();
   group?.close();
-  const after = diskRate(plan);
+  const after = diskRate(plan, model);
   const answer = JSON.parse(stdout) as Run;
   const { seconds, computeSeconds: compute, diskBytes: disk, hitRate } = medianDecodePass(answer.ledger, 1);
   const D = before === undefined || after === undefined ? undefined : (before + after) / 2;
