@@ -1,14 +1,12 @@
 /** Predicts what guesses of the next tokens gain: passes of few rows, and seconds a token for kinds of text. */
 import type { MachineProfile } from "./machine.js";
-import type { PlanModel } from "./plan-model.js";
-import { expertShare, rowTimes } from "./plan-predict.js";
+import { type PlanModel, sumBytes } from "./plan-model.js";
+import { expertShare, kernelShare, rowTimes, unhiddenRead } from "./plan-predict.js";
 import type { Plan } from "./plan-types.js";
+import { PromptCompute } from "./plan-work.js";
 
 /** Rows of a pass that are told: the newest token and guesses behind it. */
 const toldRows = [1, 2, 4, 8, 16, 32] as const;
-
-/** Unpacking weights once for few rows costs as much arithmetic as this many (decision 0004: 3 to 8). */
-const unpackRows = 5;
 
 export interface PassOfRows {
   readonly rows: number;
@@ -35,7 +33,18 @@ const texts = [
   { text: "code", odds: 0.2 },
 ] as const;
 
+/** Blocks of the file that guess, as far as the plan binds them. */
+export interface PlannedBlocks {
+  readonly blocks: number;
+  /** Their weights in memory, without experts, which are in slots. */
+  readonly bytes: number;
+  /** A guess, its logits included. */
+  readonly secondsPerGuess: number;
+}
+
 export interface DraftPrediction {
+  /** Absent: the file has none, or they are not worth their memory. */
+  readonly blocks?: PlannedBlocks;
   readonly passes: readonly PassOfRows[];
   readonly texts: readonly DraftedText[];
 }
@@ -44,7 +53,9 @@ export interface DraftPrediction {
 export function predictDrafts(model: PlanModel, machine: MachineProfile, plan: Plan): DraftPrediction {
   const secondsOf = passSeconds(model, machine, plan);
   const most = Math.min(toldRows.at(-1)!, plan.maxRows);
+  const blocks = plannedBlocks(model, machine);
   return {
+    ...(blocks !== undefined && { blocks }),
     passes: toldRows.filter((rows) => rows <= most).map((rows) => ({ rows, seconds: secondsOf(rows) })),
     texts: texts.map((kind) => ({ ...kind, ...bestOf(kind.odds, most, secondsOf) })),
   };
@@ -65,29 +76,46 @@ function bestOf(odds: number, most: number, secondsOf: (rows: number) => number)
   return choices.find(({ secondsPerToken }) => secondsPerToken <= asGood * least)!;
 }
 
+function plannedBlocks(model: PlanModel, machine: MachineProfile): PlannedBlocks | undefined {
+  const { programs, beside, trunk, expertLayers, passLayers, topK } = model;
+  if (programs.length === 0) return undefined;
+  const experts = expertLayers
+    .filter((layer) => !passLayers.includes(layer))
+    .reduce((sum, layer) => sum + Math.min(topK, layer.experts) * layer.bytesPerExpert, 0);
+  const bytes = sumBytes(beside);
+  // A guess goes through one of them, and through the head.
+  const head = sumBytes(trunk.filter(({ role }) => role === "head"));
+  const memory = machine.memoryReadBytesPerSecond;
+  const seconds = (bytes / programs.length + head) / (kernelShare * memory);
+  const secondsPerGuess = seconds + experts / programs.length / (expertShare * memory);
+  return { blocks: programs.length, bytes, secondsPerGuess };
+}
+
 /** The seconds of a pass of so many rows; of one row what the plan predicts for a token. */
 function passSeconds(model: PlanModel, machine: MachineProfile, plan: Plan): (rows: number) => number {
   const { prediction, pinned, ring, slotClasses } = plan;
   const pinnedBytes = model.trunk.reduce((sum, m, i) => sum + pinned[i]! * m.slices.bytes, 0);
-  const timesOf = rowTimes(
-    {
-      ...{ model, machine, ring, slotClasses },
-      expertsResident: plan.strategy === "resident",
-      trunkStreamedBytes: model.trunkBytes - pinnedBytes,
-    },
-    prediction.passBytes,
-    unpackRows,
-  );
-  const one = timesOf(1);
-  const { topK, passLayers } = model;
-  const missedShare = passLayers.length === 0 ? 0 : 1 - topK / passLayers[0]!.experts;
-  const expertBytes = passLayers.reduce((sum, { experts, bytesPerExpert }) => sum + experts * bytesPerExpert, 0);
+  const diskOf = (rows: number): number =>
+    rowTimes(
+      {
+        ...{ model, machine, ring, slotClasses },
+        expertsResident: plan.strategy === "resident",
+        trunkStreamedBytes: model.trunkBytes - pinnedBytes,
+      },
+      prediction.passBytes,
+      0,
+    )(rows).disk;
+  const compute = new PromptCompute(model.description, machine);
+  const oneExpertBytes = compute.expertUse(1).bytes;
   return (rows) => {
     if (rows === 1) return prediction.secondsPerToken;
-    const { work, disk } = timesOf(rows);
     // Experts that the first row does not choose are read as well, from the disk or from memory.
-    const more = expertBytes * (missedShare - missedShare ** rows);
-    const memory = more / (expertShare * machine.memoryReadBytesPerSecond);
-    return Math.max(prediction.secondsPerToken + (disk - one.disk), prediction.computeSeconds + memory, work);
+    const experts = compute.expertUse(rows);
+    const more = (experts.bytes - oneExpertBytes) / (expertShare * machine.memoryReadBytesPerSecond);
+    const memory = prediction.computeSeconds + more;
+    const products = compute.answerSeconds(rows) + experts.seconds + rows * compute.valueSeconds;
+    // Few rows may as well be that many passes of one.
+    const work = Math.min(rows * prediction.computeSeconds, products + unhiddenRead * memory);
+    return Math.max(prediction.secondsPerToken + (diskOf(rows) - diskOf(1)), memory, work);
   };
 }

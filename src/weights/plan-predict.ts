@@ -59,7 +59,7 @@ export interface PredictionInput {
  * Matrix-vector kernels get this share of the memory rate that plain reading reaches; less where matrices are as
  * small as an expert's and threads meet after each few of them. Fitted to the pairs of docs/benchmarks.md.
  */
-const kernelShare = 0.93;
+export const kernelShare = 0.93;
 export const expertShare = 0.6;
 /** A layer's last miss is computed, the next layer's reads come up to speed: what reading ahead does not hide. */
 const expertLayerSeconds = 400e-6;
@@ -68,7 +68,7 @@ const layerSeconds = 20e-6;
 /** Positions behind a token of a typical answer. */
 const typicalPositions = 2 * pagePositions;
 /** The part of reading weights from memory that products of many rows do not hide. */
-const unhiddenRead = 0.25;
+export const unhiddenRead = 0.25;
 /** Prefill under streaming computes this many times as long as it reads. */
 const computePerRead = 4;
 const latencySeconds = 10;

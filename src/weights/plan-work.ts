@@ -32,6 +32,8 @@ interface AttentionWork {
 export interface PromptWork {
   /** Matrices that every row goes through. The head is none of them: few rows of a prompt want it. */
   readonly types: readonly TypeWork[];
+  /** Matrices of rows whose logits are wanted. */
+  readonly head: readonly TypeWork[];
   readonly experts: readonly ExpertWork[];
   readonly attention: readonly AttentionWork[];
   /** Values of a row that are made or read by norms, rotations, gates and sums. */
@@ -51,11 +53,20 @@ export function promptWork(description: ModelDescription): PromptWork {
 function count({ program, tensors }: ModelDescription): PromptWork {
   const stored = new Map(tensors.map(({ name, info }) => [name, info]));
   const byType = new Map<string, { layout: Layout; products: number }>();
+  const ofHead: TypeWork[] = [];
   const windows = new Map<number, number>();
   const experts: ExpertWork[] = [];
   let values = 0;
   for (const call of program.calls) {
-    if (call.hint || call.outputs.some(({ rows }) => rows !== "all")) continue;
+    if (call.hint) continue;
+    if (call.outputs.some(({ rows }) => rows !== "all")) {
+      if (call.verb === "linear" && call.outputs.some((output) => output === program.outputs.logits))
+        for (const { tensor, rows, cols } of weightsOf(call)) {
+          const layout = stored.get(tensor.name)?.layout;
+          if (layout !== undefined) ofHead.push({ layout, products: rows * cols });
+        }
+      continue;
+    }
     const columns = (list: readonly { readonly cols: number }[]) => list.reduce((sum, { cols }) => sum + cols, 0);
     const layoutOf = (name: string): Layout | undefined => stored.get(name)?.layout;
     switch (call.verb) {
@@ -104,7 +115,7 @@ function count({ program, tensors }: ModelDescription): PromptWork {
     }
   }
   const attention = [...windows].map(([window, products]) => ({ window, products }));
-  return { types: [...byType.values()], experts, attention, values };
+  return { types: [...byType.values()], head: ofHead, experts, attention, values };
 }
 
 /** Rates of a machine on which only products of one type were measured, or none: as those usually are beside them. */
@@ -144,6 +155,11 @@ export class PromptCompute {
   /** Seconds of the products of the matrices that every row goes through. */
   productSeconds(rows: number): number {
     return this.#seconds(this.work.types, rows, 1);
+  }
+
+  /** The same where logits of all rows are wanted, as of an answer with guesses. */
+  answerSeconds(rows: number): number {
+    return this.#seconds([...this.work.types, ...this.work.head], rows, 1);
   }
 
   /** Seconds of experts, and the bytes of those that are used, when rows choose as they like. */

@@ -1,5 +1,6 @@
 /** A plan as `plan` prints it: a table for people, one document for programs. */
 import { chatTemplates } from "../../chat/template-source.js";
+import { earlierAnswerBytes } from "../../engine/drafts/earlier-answers.js";
 import { planOptions } from "../../engine/resources.js";
 import type { Checkpoint } from "../../formats/types.js";
 import type { Plan, Planner } from "../../weights/plan.js";
@@ -60,7 +61,7 @@ export function planDocument(
     predictedFirstPassSeconds: prediction.firstPassSeconds,
     predictedComputeSeconds: prediction.computeSeconds,
     predictedPrefillTokensPerSecond: prediction.prefillTokensPerSecond,
-    ...(drafts !== undefined && { predictedDrafts: drafts }),
+    ...(drafts !== undefined && { predictedDrafts: { ...drafts, earlierAnswerBytes } }),
     minimumBudgetBytes,
     notes: plan.notes,
     advice,
@@ -122,7 +123,8 @@ export function planTable(
   row(
     "  runtime",
     formatBytes(bytes.runtime),
-    countsTexts(checkpoint) ? `${formatBytes(texts)} of it for a process of templates and texts` : "",
+    `${formatBytes(earlierAnswerBytes)} of it for earlier answers that guess` +
+      (countsTexts(checkpoint) ? `, ${formatBytes(texts)} for a process of templates and texts` : ""),
   );
   row("  left", formatBytes(plan.budgetBytes - plan.totalBytes));
   rows.push([]);
@@ -146,7 +148,13 @@ export function planTable(
       `a token; slots fill by themselves within ${seconds(p.settledAfterSeconds)} of a disk that does nothing else`,
     );
   if (model.description.program.outputs.logits !== undefined) {
-    const { passes, texts } = predictDrafts(model, machine, plan);
+    const { passes, texts, blocks } = predictDrafts(model, machine, plan);
+    if (blocks !== undefined)
+      row(
+        "  blocks guess",
+        seconds(blocks.secondsPerGuess),
+        `a guess; ${formatBytes(blocks.bytes)} of weights in memory`,
+      );
     for (const kind of texts) row(`  ${textNames[kind.text]}`, seconds(kind.secondsPerToken), draftRemark(kind));
     const told = passes.slice(2).map((pass) => `${pass.rows}: ${seconds(pass.seconds)}`);
     if (passes[1] !== undefined) row("  a pass of 2", seconds(passes[1].seconds), `rows; ${told.join(", ")}`);

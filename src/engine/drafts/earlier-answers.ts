@@ -4,7 +4,7 @@
  * time they save, tell of anybody else's. Bounded: of an owner the older half is forgotten when the newer one is full,
  * and the owner who has asked for nothing for the longest time goes first.
  */
-import { SuffixIndex, type SuffixMatch } from "./suffix-index.js";
+import { SuffixIndex, type SuffixMatch, suffixIndexBytes } from "./suffix-index.js";
 
 /** Stands between answers; no token has this id. */
 const border = -1;
@@ -13,6 +13,9 @@ const halfTokens = 16_384;
 const mostOwners = 8;
 /** Shorter answers are made before anything is found. */
 const leastTokens = 8;
+
+/** Most bytes that all of it takes: a part of what a plan has for the runtime. */
+export const earlierAnswerBytes = mostOwners * 2 * suffixIndexBytes(halfTokens);
 
 export interface EarlierMatch extends SuffixMatch {
   readonly from: SuffixIndex;

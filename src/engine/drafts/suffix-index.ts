@@ -18,6 +18,11 @@ interface Chain {
   older: Int32Array;
 }
 
+/** Bytes of an index that has room for so many tokens, a power of two from 256 on. */
+export function suffixIndexBytes(tokens: number): number {
+  return 4 * (tokens + lengths.length * (tokens + (1 << headBits)));
+}
+
 export interface SuffixMatch {
   /** Behind the earlier occurrence: the token there came next. */
   readonly at: number;
