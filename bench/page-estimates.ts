@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { median } from "../src/cli/reports/statistics.js";
 import { packageRoot } from "../src/package-root.js";
-import { readSeconds } from "../src/server/ui/price.js";
+import { readSeconds, tokenSeconds } from "../src/server/ui/price.js";
 import type { AnswerStats, Conversation, MachineEvent, PassCosts } from "../src/server/ui/wire.js";
 import { parseSpec } from "../src/synth/presets.js";
 import { layOutSynth, writeSynth } from "../src/synth/synth.js";
@@ -81,11 +81,19 @@ async function toldCosts(url: string): Promise<PassCosts> {
   throw new Error("the server told no costs");
 }
 
+/** What is asked last: answers of a few tokens would be told by their first and last moments. */
+const questions = [
+  "Now tell a long story about a merchant's daughter who leaves the harbour and what she sees on her way.",
+  "Now explain at length how a sailing ship is built, step by step, from the keel to the flag.",
+  "Now write a long letter from a lighthouse keeper to his brother about the winter, the birds and the sea.",
+];
+
 /** A text that no answer before it began with. */
 const promptOf = (turn: number): string =>
-  Array.from({ length: 60 }, (_, i) => `Entry ${turn * 100 + i}: the merchant weighed ${i * 7 + turn} stones.`).join(
-    " ",
-  );
+  [
+    ...Array.from({ length: 60 }, (_, i) => `Entry ${turn * 100 + i}: the merchant weighed ${i * 7 + turn} stones.`),
+    questions[turn % questions.length]!,
+  ].join(" ");
 
 async function answered(url: string, turn: number): Promise<AnswerStats> {
   const sampling = { temperature: 0, maxTokens: Number(values.tokens) };
@@ -143,11 +151,16 @@ async function measure(name: string, path: string, options: readonly string[]): 
       for (let turn = 0; turn < 3; turn++) {
         const costs = await toldCosts(url);
         const before = processorSeconds(pid);
-        const { promptTokens, cachedTokens, generatedTokens, prefillMs, decodeMs } = await answered(url, turn);
+        const { promptTokens, cachedTokens, generatedTokens, prefillMs, decodeMs, drafts } = await answered(url, turn);
+        const right = Object.values(drafts ?? {}).reduce((sum, guesses) => sum + guesses.right, 0);
         const spent = (processorSeconds(pid) ?? Number.NaN) - (before ?? Number.NaN);
         const read = promptTokens - cachedTokens;
         const [toldRead, tookRead] = [readSeconds(costs, read), prefillMs / 1000];
-        const [toldToken, tookToken] = [costs.oneRowSeconds, decodeMs / 1000 / Math.max(1, generatedTokens - 1)];
+        const middle = promptTokens + generatedTokens / 2;
+        const [toldToken, tookToken] = [
+          tokenSeconds(costs, middle),
+          decodeMs / 1000 / Math.max(1, generatedTokens - 1),
+        ];
         note(
           `${name}, ${turn === 0 ? "first" : "later"} answers`,
           offBy(toldRead, tookRead),
@@ -155,7 +168,7 @@ async function measure(name: string, path: string, options: readonly string[]): 
         );
         console.log(
           `${name}, answer ${turn + 1}: ${read} tokens read in s ${compared(toldRead, tookRead)}; ` +
-            `s a token ${compared(toldToken, tookToken)}; ` +
+            `s a token ${compared(toldToken, tookToken)} (${generatedTokens} tokens, ${right} guessed); ` +
             `${spent.toFixed(1)} s of processors in ${((prefillMs + decodeMs) / 1000).toFixed(1)} s; ` +
             `load ${loadavg()[0]!.toFixed(1)}`,
         );

@@ -1,8 +1,11 @@
 /** Keeps the engine's counters, and tells each job about the passes it was part of. */
 import type { PassTraffic } from "../weights/ledger.js";
-import type { EngineStatus, LedgerEntry } from "./jobs.js";
+import type { AnsweringTime, EngineStatus, LedgerEntry } from "./jobs.js";
 import { type Pass, type PassPart, reached as reachedBy } from "./pass.js";
 import type { Running } from "./running.js";
+
+/** From the end of a pass to the end of the next one, in times of that: what is longer is no work of an answer. */
+const longestGap = 2;
 
 export class Accounts {
   readonly counts = {
@@ -15,9 +18,12 @@ export class Accounts {
   };
   /** Rows of the largest pass. */
   mostRows = 0;
+  /** Passes that one answer had to itself: what a token costs, whatever part of it was guessed. */
+  answering: AnsweringTime = { passes: 0, tokens: 0, positions: 0, ms: 0, stallMs: 0 };
   private readonly passWeightBytes: number;
   private traffic: PassTraffic | undefined;
   private last: PassShape | undefined;
+  private lastEnded = Number.NEGATIVE_INFINITY;
 
   constructor(passWeightBytes: number) {
     this.passWeightBytes = passWeightBytes;
@@ -36,6 +42,24 @@ export class Accounts {
     const accepted = pass.parts.reduce((sum, part) => sum + part.accepted, 0);
     const drafts = pass.parts.reduce((sum, part) => sum + part.drafts, 0);
     this.last = { position: pass.parts[0]!.from, rows: pass.rows, elapsedMs, drafts, acceptedDrafts: accepted };
+    const ended = performance.now();
+    if (pass.parts.length === 1 && pass.decoding === pass.rows) {
+      // An answer that was paused did not work meanwhile.
+      const ms = Math.min(ended - this.lastEnded, longestGap * elapsedMs);
+      this.answered(1 + accepted, pass.parts[0]!.from, ms, traffic?.stallMs ?? 0);
+    }
+    this.lastEnded = ended;
+  }
+
+  private answered(tokens: number, position: number, ms: number, stallMs: number): void {
+    const before = this.answering;
+    this.answering = {
+      passes: before.passes + 1,
+      tokens: before.tokens + tokens,
+      positions: before.positions + tokens * position,
+      ms: before.ms + ms,
+      stallMs: before.stallMs + stallMs,
+    };
   }
 
   /** Made when somebody asks. */

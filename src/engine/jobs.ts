@@ -212,10 +212,24 @@ export interface EngineStatus {
   /** Times a job was sent back to wait because pages ran out, and rows that were evaluated again for it. */
   readonly preemptions: number;
   readonly recomputedTokens: number;
+  /** All passes so far that one answer had to itself. */
+  readonly answering: AnsweringTime;
   /** The last pass: its ledger and how long it took. */
   readonly lastPass: (LedgerEntry & { readonly elapsedMs: number }) | undefined;
   /** Measured rates of the disk beside the planned ones; absent where nothing is streamed. */
   readonly liveDisk?: LiveDiskStatus;
+}
+
+/** Sums over passes of one answer and nothing else, guesses included. */
+export interface AnsweringTime {
+  readonly passes: number;
+  readonly tokens: number;
+  /** Positions that each of the tokens had before it, together. */
+  readonly positions: number;
+  /** With what lies between passes. */
+  readonly ms: number;
+  /** Of it, waiting for the disk. */
+  readonly stallMs: number;
 }
 
 export type FinishReason = "stop" | "length";

@@ -160,6 +160,7 @@ export class Scheduler {
       kvTokensUsed: used * pagePositions,
       kvTokens: pages * pagePositions,
       ...this.accounts.counts,
+      answering: this.accounts.answering,
       lastPass: this.accounts.lastPass,
       ...(this.o.parts.liveDisk !== undefined && { liveDisk: this.o.parts.liveDisk.status }),
     };

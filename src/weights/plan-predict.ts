@@ -8,7 +8,7 @@ import type { PlanModel } from "./plan-model.js";
 import { pipelineSeconds } from "./plan-pipeline.js";
 import type { Ring } from "./plan-tiles.js";
 import { PromptCompute } from "./plan-work.js";
-import type { ComputeCosts } from "./prompt-seconds.js";
+import type { ComputeCosts, TokenCompute } from "./prompt-seconds.js";
 
 export interface Prediction {
   /** Weight bytes a pass of one row uses. */
@@ -34,6 +34,8 @@ export interface Prediction {
   readonly firstPromptPassSeconds: number;
   /** The computing of passes of a prompt. */
   readonly promptCompute: ComputeCosts;
+  /** The computing of a pass of one row. */
+  readonly tokenCompute: TokenCompute;
 }
 
 export interface PredictionInput {
@@ -131,6 +133,12 @@ export function predict(input: PredictionInput): Prediction {
     coldSecondsPerToken: slotBytes === 0 ? secondsPerToken : coldSecondsPerToken,
     settledAfterSeconds: slotBytes === 0 ? 0 : slotBytes / expertRate(input, usualDepth),
     firstPassSeconds: Math.max(secondsPerToken, (readSeconds - idle) * slower + idle),
+    tokenCompute: {
+      seconds: computeSeconds - past / memory,
+      attention: new PromptCompute(model.description, machine).oneRowAttention(
+        input.kvBytesPerToken / machine.memoryReadBytesPerSecond,
+      ),
+    },
     ...prefill(input, passBytes),
   };
 }

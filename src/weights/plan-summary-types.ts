@@ -1,5 +1,5 @@
 /** A plan in words, figures and as a map of the model. Types only, so that the page is compiled against them too. */
-import type { ComputeCosts } from "./prompt-seconds.js";
+import type { ComputeCosts, TokenCompute } from "./prompt-seconds.js";
 
 /**
  * pinned: in memory of our own. mapped: of a file the system holds as it likes. streamed: read at every pass. split:
@@ -75,6 +75,8 @@ export interface PlanSummary {
   readonly firstPromptPassSeconds: number;
   /** The computing of passes of a prompt. */
   readonly promptCompute: ComputeCosts;
+  /** The computing of a pass of one row. */
+  readonly tokenCompute: TokenCompute;
   readonly expertHitRate: number;
   /** Nobody has measured what the times rest on: they may be wrong several times over. */
   readonly guessed: boolean;

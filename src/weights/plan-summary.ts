@@ -19,7 +19,7 @@ export function summarizePlan(
   const { strategy, budgetBytes, bytes, contextTokens, prediction, notes } = plan;
   const { passBytes, streamedBytesPerPass, secondsPerToken, computeSeconds, prefillTokensPerSecond, expertHitRate } =
     prediction;
-  const { promptPassSeconds, firstPromptPassSeconds, promptCompute } = prediction;
+  const { promptPassSeconds, firstPromptPassSeconds, promptCompute, tokenCompute } = prediction;
   return {
     strategy,
     io,
@@ -34,6 +34,7 @@ export function summarizePlan(
     promptPassSeconds,
     firstPromptPassSeconds,
     promptCompute,
+    tokenCompute,
     expertHitRate,
     guessed,
     notes,

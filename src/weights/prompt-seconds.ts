@@ -8,12 +8,24 @@ export interface ComputeCosts {
   readonly attention: readonly { readonly window: number; readonly seconds: number }[];
 }
 
+/** The computing of a pass of one row. */
+export interface TokenCompute {
+  /** Without what lies before it. */
+  readonly seconds: number;
+  readonly attention: ComputeCosts["attention"];
+}
+
+/** A pass of one row with so many positions before it. */
+export function tokenComputeSeconds({ seconds, attention }: TokenCompute, position: number): number {
+  return seconds + attentionSeconds({ attention }, 1, position);
+}
+
 /** A pass of so many rows, of which the first has so many positions before it. */
 export function computeSeconds(costs: ComputeCosts, rows: number, from: number): number {
   return passSeconds(costs.passes, rows) + attentionSeconds(costs, rows, from);
 }
 
-export function attentionSeconds({ attention }: ComputeCosts, rows: number, from: number): number {
+export function attentionSeconds({ attention }: Pick<ComputeCosts, "attention">, rows: number, from: number): number {
   return attention.reduce((sum, { window, seconds }) => sum + seconds * seenPositions(rows, from, window), 0);
 }
 

@@ -210,9 +210,24 @@ it("files of ChatGPT and Open WebUI become conversations, whatever else is in th
 });
 
 it("a token's cost is that of passes of answers, not of prompts", () => {
-  const sample = (passes: number, rows: number, stallMs: number, computeMs: number, diskBytes: number) =>
-    ({ seen: { passes, rows, stallMs, computeMs, diskBytes } }) as unknown as Sample;
+  const sample = (
+    passes: number,
+    rows: number,
+    stallMs: number,
+    computeMs: number,
+    diskBytes: number,
+    generatedTokens = passes,
+    running = 1,
+  ) =>
+    ({
+      ...{ passes, running, generatedTokens },
+      seen: { passes, rows, stallMs, computeMs, diskBytes },
+    }) as unknown as Sample;
   assert.equal(tokenCostOf([sample(1, 512, 5000, 5000, 1e9)]), undefined);
   const cost = tokenCostOf([sample(1, 512, 5000, 5000, 1e9), sample(2, 2, 660, 200, 2e9)]);
   assert.deepEqual(cost, { seconds: 0.43, stallSeconds: 0.33, diskBytes: 1e9 });
+  // Two guesses were right: four tokens of two passes. Of two answers each waits for the whole pass.
+  const guessed = { seconds: 0.215, stallSeconds: 0.165, diskBytes: 5e8 };
+  assert.deepEqual(tokenCostOf([sample(2, 6, 660, 200, 2e9, 4)]), guessed);
+  assert.deepEqual(tokenCostOf([sample(2, 4, 660, 200, 2e9, 4, 2)]), cost);
 });

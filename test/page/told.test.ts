@@ -58,9 +58,9 @@ describe("being told", { skip: skipPage }, () => {
 
   it("the first minute: how fast it is in words, and something to begin with", async () => {
     const { page, faults } = await openPage(here.browser, here.served.url);
-    // It has measured itself by now.
+    // It has measured itself by now; on a busy machine a word may take longer than a second.
     await page.waitForSelector(
-      ".welcome :text-matches('^Answers at about .* a second. Reads a page of text in about')",
+      ".welcome :text-matches('^Answers at (about .* a second|a word in .*)[.] Reads a page of text in ')",
     );
     await page.fill(".composer textarea", "x");
     assert.equal(await page.locator(".starters").count(), 0, "a model without a template continues texts");

@@ -11,6 +11,19 @@ const keptLooks = 20;
 /** Four seconds: the browser that opens the page wants both processors itself, and only then. */
 const leastLooks = 8;
 
+/** How many times as long computing takes because of others, in tenths; at least 1. */
+export interface Slowdown {
+  /** Of a pass of many rows: what a thread does not come to do others do. */
+  readonly prompt: number;
+  /**
+   * Of a pass of one row: its threads meet every few microseconds, so the time that each of them has to wait is all
+   * the others' time as well. With many threads those times overlap.
+   */
+  readonly token: number;
+}
+
+const tenths = (value: number): number => Math.round(10 * value) / 10;
+
 export class OtherWork {
   readonly #looks: number[] = [];
   readonly #read: () => string;
@@ -43,11 +56,13 @@ export class OtherWork {
     if (this.#looks.length > keptLooks) this.#looks.shift();
   }
 
-  /** How many times as long computing takes, in tenths: a fair system gives every thread the same. At least 1. */
-  get slowdown(): number {
-    if (this.#looks.length < leastLooks) return 1;
+  get slowdown(): Slowdown {
+    if (this.#looks.length < leastLooks) return { prompt: 1, token: 1 };
     // The middle one: what runs for a moment is over before the prompt is read.
     const others = [...this.#looks].sort((a, b) => a - b)[this.#looks.length >> 1]!;
-    return Math.max(1, Math.round((10 * (this.#threads + others)) / this.#processors) / 10);
+    // A fair system gives every thread the same.
+    const fair = Math.max(1, (this.#threads + others) / this.#processors);
+    const busiest = Math.ceil(fair) ** 2;
+    return { prompt: tenths(fair), token: tenths(Math.min(1 + this.#threads * (fair - 1), busiest)) };
   }
 }

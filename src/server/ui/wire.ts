@@ -5,7 +5,7 @@
 
 import type { FolderListing } from "../../store/listing.js";
 import type { PlanSummary } from "../../weights/plan-summary-types.js";
-import type { ComputeCosts } from "../../weights/prompt-seconds.js";
+import type { ComputeCosts, TokenCompute } from "../../weights/prompt-seconds.js";
 
 export type { FolderListing, FolderModel, PlanReport } from "../../store/listing.js";
 export type { PullPlan } from "../../store/pull/preview-types.js";
@@ -227,7 +227,12 @@ export type ModelState =
 export interface PassCosts {
   /** Rows of a prompt that a pass reads at most. */
   readonly chunkRows: number;
-  readonly oneRowSeconds: number;
+  /** The computing of a token of an answer, by the positions before it. */
+  readonly token: TokenCompute;
+  /** The least a token takes where it is planned: reading what is not in memory, beside computing. */
+  readonly leastTokenSeconds: number;
+  /** The time that a token waited for the disk, where that was measured: it comes on top of computing. */
+  readonly tokenWaitSeconds: number;
   /** The computing of passes of many rows. */
   readonly compute: ComputeCosts;
   /** The least a pass of many rows takes: it reads what is not in memory. */

@@ -1,6 +1,6 @@
 /** An empty conversation: which model answers, and what it is. */
 import type { JSX } from "preact";
-import { readSeconds } from "../../../src/server/ui/price.js";
+import { readSeconds, tokenSeconds } from "../../../src/server/ui/price.js";
 import type { PageState, PassCosts } from "../../../src/server/ui/wire.js";
 import { feed } from "../feed.js";
 import { about, bytes, plural } from "../format.js";
@@ -19,7 +19,7 @@ const wordsPerToken = 0.75;
 const tokensOfPage = 670;
 
 function speedInWords(costs: PassCosts): string {
-  const words = wordsPerToken / costs.oneRowSeconds;
+  const words = wordsPerToken / tokenSeconds(costs, tokensOfPage);
   const rate = words >= 0.95 ? `about ${plural(words, "word")} a second` : `a word in ${about(1 / words)}`;
   return `Answers at ${rate}. Reads a page of text in ${about(readSeconds(costs, tokensOfPage))}.`;
 }

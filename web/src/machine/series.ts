@@ -130,15 +130,19 @@ const fewRows = 4;
 export function tokenCostOf(samples: readonly Sample[]): TokenCost | undefined {
   let passes = 0;
   let [compute, stall, disk] = [0, 0, 0];
+  // All passes between two samples, and what an answer got of them: guesses that were right are tokens, too.
+  let [counted, tokens] = [0, 0];
   for (let i = samples.length - 1; i >= Math.max(0, samples.length - mostSamples) && passes < 20; i--) {
-    const { seen } = samples[i]!;
+    const { seen, running, generatedTokens, passes: all } = samples[i]!;
     if (seen.passes === 0 || seen.rows > fewRows * seen.passes) continue;
     passes += seen.passes;
+    counted += all;
+    tokens += generatedTokens / Math.max(1, running);
     compute += seen.computeMs;
     stall += seen.stallMs;
     disk += seen.diskBytes;
   }
   if (passes === 0) return undefined;
-  const each = 1000 * passes;
-  return { seconds: (compute + stall) / each, stallSeconds: stall / each, diskBytes: disk / passes };
+  const made = passes * Math.max(1, counted === 0 ? 0 : tokens / counted);
+  return { seconds: (compute + stall) / (1000 * made), stallSeconds: stall / (1000 * made), diskBytes: disk / made };
 }
