@@ -32,9 +32,10 @@ async function start(...args: string[]): Promise<Started> {
     said += chunk;
   });
   const ended = finish(child);
-  await until(() => /^ready: /m.test(said) || child.exitCode !== null, "the server is ready", 60_000);
+  await until(() => /^Open .*\n/m.test(said) || child.exitCode !== null, "the server is ready", 60_000);
   const url = /listening on (\S+),/.exec(said)?.[1];
   assert.ok(url, said);
+  assert.ok(said.endsWith(`\nOpen ${url}/\n`), `the page's address comes last: ${said}`);
   return { child, ended, url };
 }
 

@@ -95,7 +95,10 @@ describe("who may use it", { concurrency: 2 }, () => {
     for (const key of ["", "wrong", "first-ke", "first-key, second"])
       assert.equal((await fetch(`${server.url}/v1/models`, { headers: { "x-api-key": key } })).status, 401, key);
     const browser = await fetch(server.url, { headers: { accept: "text/html" } });
-    assert.match(browser.headers.get("www-authenticate")!, /^Basic /);
+    assert.match(
+      browser.headers.get("www-authenticate")!,
+      /^Basic realm="hundredweight: any name; the password is a key /,
+    );
   });
 
   it("answers for its own names only", async () => {
