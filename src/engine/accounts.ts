@@ -1,6 +1,6 @@
 /** Keeps the engine's counters, and tells each job about the passes it was part of. */
 import type { PassTraffic } from "../weights/ledger.js";
-import type { AnsweringTime, EngineStatus, LedgerEntry } from "./jobs.js";
+import type { DecodeSums, EngineStatus, LedgerEntry } from "./jobs.js";
 import { type Pass, type PassPart, reached as reachedBy } from "./pass.js";
 import type { Running } from "./running.js";
 
@@ -19,7 +19,7 @@ export class Accounts {
   /** Rows of the largest pass. */
   mostRows = 0;
   /** Passes that one answer had to itself: what a token costs, whatever part of it was guessed. */
-  answering: AnsweringTime = { passes: 0, tokens: 0, positions: 0, ms: 0, stallMs: 0 };
+  answering: DecodeSums = { passes: 0, tokens: 0, positions: 0, ms: 0, stallMs: 0 };
   private readonly passWeightBytes: number;
   private traffic: PassTraffic | undefined;
   private last: PassShape | undefined;

@@ -213,7 +213,7 @@ export interface EngineStatus {
   readonly preemptions: number;
   readonly recomputedTokens: number;
   /** All passes so far that one answer had to itself. */
-  readonly answering: AnsweringTime;
+  readonly answering: DecodeSums;
   /** The last pass: its ledger and how long it took. */
   readonly lastPass: (LedgerEntry & { readonly elapsedMs: number }) | undefined;
   /** Measured rates of the disk beside the planned ones; absent where nothing is streamed. */
@@ -221,7 +221,7 @@ export interface EngineStatus {
 }
 
 /** Sums over passes of one answer and nothing else, guesses included. */
-export interface AnsweringTime {
+export interface DecodeSums {
   readonly passes: number;
   readonly tokens: number;
   /** Positions that each of the tokens had before it, together. */
