@@ -81,7 +81,7 @@ async function toldCosts(url: string): Promise<PassCosts> {
   throw new Error("the server told no costs");
 }
 
-/** What is asked last: answers of a few tokens would be told by their first and last moments. */
+/** Questions with long answers: those of a few tokens would be told by their first and last moments. */
 const questions = [
   "Now tell a long story about a merchant's daughter who leaves the harbour and what she sees on her way.",
   "Now explain at length how a sailing ship is built, step by step, from the keel to the flag.",

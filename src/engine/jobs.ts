@@ -228,7 +228,7 @@ export interface DecodeSums {
   readonly positions: number;
   /** With what lies between passes. */
   readonly ms: number;
-  /** Of it, waiting for the disk. */
+  /** The part of it that waited for the disk. */
   readonly stallMs: number;
 }
 

@@ -137,7 +137,9 @@ const usualUnpackRows = 6;
  */
 const productShare = 0.78;
 const attentionShare = 0.55;
-/** The same of one row: each key serves its few queries only. Fitted to SmolLM2 and Qwen2.5 1.5B, a past of 0 to 3,000. */
+/**
+ * The same of one row: each key serves its few queries only. Fitted to SmolLM2 and Qwen2.5 1.5B, pasts of 0 to 3,000.
+ */
 const oneRowAttentionShare = 0.31;
 /** A value that norms, rotations and sums make, beside one of a gate. */
 const valuesPerGate = 1.6;
@@ -186,7 +188,10 @@ export class PromptCompute {
     return this.work.attention.map(({ window, products }) => ({ window, seconds: (2 * products) / rate }));
   }
 
-  /** The same of a row alone, which reads what it sees from memory. @param kvReadSeconds of a position, in all layers */
+  /**
+   * The same of a row alone, which reads what it sees from memory.
+   * @param kvReadSeconds of a position, in all layers
+   */
   oneRowAttention(kvReadSeconds: number): { readonly window: number; readonly seconds: number }[] {
     const rate = oneRowAttentionShare * this.#rates.attentionOpsPerSecond;
     const all = this.work.attention.reduce((sum, { products }) => sum + products, 0);

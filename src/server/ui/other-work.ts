@@ -13,10 +13,10 @@ const leastLooks = 8;
 
 /** How many times as long computing takes because of others, in tenths; at least 1. */
 export interface Slowdown {
-  /** Of a pass of many rows: what a thread does not come to do others do. */
+  /** A pass of many rows: others do what a thread does not come to do. */
   readonly prompt: number;
   /**
-   * Of a pass of one row: its threads meet every few microseconds, so the time that each of them has to wait is all
+   * A pass of one row: its threads meet every few microseconds, so the time that each of them has to wait is all
    * the others' time as well. With many threads those times overlap.
    */
   readonly token: number;

@@ -20,7 +20,7 @@ const stalledShare = 0.1;
 const halfMs = 10_000;
 const halfPasses = 4;
 
-/** What answers took, the newest passes the loudest. */
+/** Sums of what answers took, the newest passes the loudest. */
 interface AnswerSums {
   readonly tokens: number;
   /** Beside what the plan says of computing them. */
