@@ -56,6 +56,10 @@ export const reasons = [
     /^test_speculative::test_with_and_without/,
     "its last part wants guesses thrown away by chance (`--spec-synth-rates`)",
   ],
+  [
+    /^test_speculative::test_synth_is_deterministic/,
+    "guesses come from earlier answers too: the same request is guessed better again",
+  ],
   [/^test_speculative::test_multi_requests/, "the stand-in has other words"],
   [/^test_stream::/, "streams are not taken up again by a second request; the page's are"],
   [/^test_tools_builtin::/, noTools],
