@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -195,12 +194,29 @@ napi_value finish(napi_env env, const char* name, const Result<T>& result) {
   return nullptr;
 }
 
-// Reads the arguments left to right; the first wrong one is reported.
-template <typename... A, size_t... I>
-bool read_all(napi_env env, napi_value* values, std::tuple<A...>* stored, std::index_sequence<I...>) {
-  (void)env, (void)values, (void)stored;
-  return (read(env, values[I], static_cast<int>(I), &std::get<I>(*stored)).ok && ...);
+// The arguments of a call. With std::tuple and std::apply the list of exports takes twice as long to compile.
+template <size_t I, typename T>
+struct Argument {
+  T value;
+};
+template <size_t I, typename T>
+T& at(Argument<I, T>& argument) {
+  return argument.value;
 }
+template <typename Indices, typename... A>
+struct Arguments;
+template <size_t... I, typename... A>
+struct Arguments<std::index_sequence<I...>, A...> : Argument<I, typename Stored<A>::type>... {
+  // Reads them left to right; the first wrong one is reported.
+  bool read_all(napi_env env, napi_value* values) {
+    (void)env, (void)values;
+    return (read(env, values[I], static_cast<int>(I), &at<I, typename Stored<A>::type>(*this)).ok && ...);
+  }
+  template <auto fn, typename... First>
+  auto pass_to(First&... first) {
+    return fn(first..., Stored<A>::pass(at<I, typename Stored<A>::type>(*this))...);
+  }
+};
 
 inline bool get_arguments(napi_env env, napi_callback_info info, size_t expected, napi_value* values,
                           const char** name) {
@@ -212,29 +228,26 @@ inline bool get_arguments(napi_env env, napi_callback_info info, size_t expected
   return bad_argument("%zu arguments expected, %zu given", expected, count).ok;
 }
 
-template <typename... A, typename Invoke>
-napi_value call(napi_env env, napi_callback_info info, const Invoke& invoke) {
+template <auto fn, typename... A, typename... First>
+napi_value call(napi_env env, napi_callback_info info, First&... first) {
   napi_value values[sizeof...(A) + 1];
   const char* name;
-  std::tuple<typename Stored<A>::type...> stored;
-  if (!get_arguments(env, info, sizeof...(A), values, &name) ||
-      !read_all(env, values, &stored, std::index_sequence_for<A...>{})) {
+  Arguments<std::index_sequence_for<A...>, A...> arguments = {};
+  if (!get_arguments(env, info, sizeof...(A), values, &name) || !arguments.read_all(env, values)) {
     throw_last_error(env, name);
     return nullptr;
   }
-  return finish(env, name, std::apply(invoke, stored));
+  return finish(env, name, arguments.template pass_to<fn>(first...));
 }
 
 template <auto fn, typename R, typename... A>
 napi_value dispatch(napi_env env, napi_callback_info info, R (*)(A...)) {
-  return call<A...>(env, info, [](typename Stored<A>::type&... stored) { return fn(Stored<A>::pass(stored)...); });
+  return call<fn, A...>(env, info);
 }
 // A function of the environment does not see it among its JavaScript arguments.
 template <auto fn, typename R, typename... A>
 napi_value dispatch(napi_env env, napi_callback_info info, R (*)(Environment&, A...)) {
-  return call<A...>(env, info, [env](typename Stored<A>::type&... stored) {
-    return fn(environment_of(env), Stored<A>::pass(stored)...);
-  });
+  return call<fn, A...>(env, info, environment_of(env));
 }
 
 template <auto fn>
