@@ -29,6 +29,7 @@ import {
 import { basename, dirname, join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { reached } from "./native-closure.mjs";
 import { findZig, isOfPlatform, targetNames, zigTarget } from "./native-targets.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -161,16 +162,16 @@ async function precompile() {
   return produce(`${precompiled}.gch`, compiler, (to) => [...flags, "-x", "c++-header", precompiled, "-o", to]);
 }
 
-function flagsOf(source) {
+function flagsOf(source, sanitized) {
   const flags = [...common];
   const isa = isaOf(source);
   if (isa) flags.push(...isaFlags[isa]);
   flags.push(...encoderFlags(source));
   // What test programs compare is compiled elsewhere; they themselves run for seconds.
   if (source.startsWith(join("native", "test") + sep)) flags.push("-O1");
-  if (isSanitized(source)) flags.push(...sanitize);
+  if (sanitized) flags.push(...sanitize);
   // Compilers' caches ask for the second flag.
-  if (isSanitized(source) && precompiled && !isPure(source) && !basename(source).startsWith("scalar"))
+  if (sanitized && precompiled && !isPure(source) && !basename(source).startsWith("scalar"))
     flags.push("-include", precompiled, "-fpch-preprocess", "-Winvalid-pch");
   // GCC warns of its own x86 intrinsics headers (their "undefined" registers).
   if (isa && isaCpu[isa] === "x86_64" && !isClang) flags.push("-Wno-uninitialized", "-Wno-maybe-uninitialized");
@@ -197,7 +198,7 @@ const isAddon = (name) => name.startsWith(join("native", "addon"));
 const kernelPrograms = ["kernel_test", "float_test", "attention_test"];
 const only = options.only?.split(",");
 const withAddon = options.addon || (!cross && !options.kernels && only === undefined);
-const sources = listSources(options.kernels ? join("native", "kernels") : "native")
+let sources = listSources(options.kernels ? join("native", "kernels") : "native")
   .filter((name) => ![...programFolders, fuzzFolder].some((folder) => name.startsWith(folder + sep)))
   .filter((name) => withAddon || !isAddon(name));
 // Benchmarks are for the machine they are built on.
@@ -209,16 +210,18 @@ const programs = wantedFolders
   .filter((name) => !options.kernels || kernelPrograms.includes(basename(name, ".cc")))
   .filter((name) => only?.includes(basename(name, ".cc")) ?? true);
 
-function objectOf(source) {
+function objectAs(source, sanitized) {
   const hash = createHash("sha1")
-    .update([compilerId, ...flagsOf(source)].join(" "))
+    .update([compilerId, ...flagsOf(source, sanitized)].join(" "))
     .digest("hex")
     .slice(0, 10);
   // What is not sanitized is the object of the ordinary build.
-  const folder =
-    sanitizers.length > 0 && !isSanitized(source) && options.out === undefined ? join("build", "native") : out;
+  const folder = sanitizers.length > 0 && !sanitized && options.out === undefined ? join("build", "native") : out;
   return join(folder, "obj", `${relative("native", source).split(sep).join("-").slice(0, -3)}.${hash}.o`);
 }
+
+const objectOf = (source) => objectAs(source, isSanitized(source));
+const ordinaryObjectOf = (source) => objectAs(source, false);
 
 function isFresh(object) {
   const depfile = object.replace(/o$/, "d");
@@ -268,7 +271,7 @@ function compile(source) {
   const depfile = object.replace(/o$/, "d");
   return produce(object, compiler, (partial) => [
     ...compilerArgs,
-    ...flagsOf(source),
+    ...flagsOf(source, isSanitized(source)),
     "-MMD",
     "-MF",
     depfile,
@@ -335,6 +338,14 @@ async function warmLibraries() {
   const library = join(out, "obj", "nothing.node");
   await start(compiler, [...compilerArgs, ...target.link, ...linkFlags, source, "-o", library]);
 }
+
+/** Sources that sanitized programs are made of, where the ordinary build has been made and tells. */
+function neededSources() {
+  const [roots, others] = [programs, sources].map((list) => list.map(ordinaryObjectOf));
+  const found = [...roots, ...others].every(isFresh) ? reached(roots, others) : undefined;
+  return found === undefined ? sources : sources.filter((source) => found.has(ordinaryObjectOf(source)));
+}
+if (sanitizers.length > 0 && !withAddon) sources = neededSources();
 
 let ok = await precompile();
 if (ok) [ok] = await Promise.all([inParallel([...sources, ...programs], compile), warmLibraries()]);
