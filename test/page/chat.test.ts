@@ -157,13 +157,11 @@ describe("the chat of the page", { skip: skipPage }, () => {
     const exported = readFileSync(await file.path());
     assert.equal((JSON.parse(exported.toString()) as Conversation).title, "About great whales");
 
-    await page.focus(".row a");
-    await page.keyboard.press("Delete");
+    await page.press(".row a", "Delete");
     await page.click(".notice:has-text('Deleted') :text-is('Undo')");
     await page.waitForSelector(".row[data-current=true] :text('About great whales')", { state: "attached" });
     await showSide(page);
-    await page.focus(".row a");
-    await page.keyboard.press("Delete");
+    await page.press(".row a", "Delete");
     await until(async () => (await page.locator(".row").count()) === 0);
     await page.setInputFiles(".side input[type=file]", {
       name: "c.json",
