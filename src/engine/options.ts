@@ -71,7 +71,10 @@ export interface EngineOptions {
   readonly logitRows?: number;
   /** Sequences whose rows a pass may mix: answers made at the same time. Default 1. */
   readonly sequences?: number;
-  /** The model stays: decoding as fast as can be matters more than loading soon. Default: with several sequences. */
+  /**
+   * The model stays: decoding as fast as can be matters more than loading soon. Default: with several sequences, and in
+   * a server.
+   */
   readonly stays?: boolean;
   /** Positions all sequences share, in pages; default: `contextTokens`, more when they cost no weights. */
   readonly kvTokens?: number;

@@ -156,7 +156,8 @@ export class ModelService {
     given: EngineOptions = {},
     drained: Promise<unknown> = Promise.resolve(),
   ): Promise<ServedModel> {
-    const options: EngineOptions = { ...given, textProcess: true };
+    // A server's model stays, also for one conversation at a time.
+    const options: EngineOptions = { stays: true, ...given, textProcess: true };
     const mine = ++this.generation;
     this.opening = options;
     this.enter("loading", { path, error: undefined, restarts: 0, ...nothingLoaded });
