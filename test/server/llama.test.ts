@@ -282,6 +282,9 @@ describe("llama-server's routes", { skip: needsThreads }, () => {
   it("make vectors in its shape", async () => {
     const [one, two] = await post("/embeddings", { content: ["a king", [1, 2]] });
     assert.deepEqual([one.index, two.index, one.embedding.length], [0, 1, 1]);
+    const both = await postJson(`${server.url}/embeddings`, { content: "a king", input: "a queen" });
+    assert.equal(both.status, 400);
+    assert.match(await both.text(), /content: input is there already: give one of them/);
     const [rows] = await post("/embedding", { input: [1, 2, 3], pooling: "none" });
     assert.equal(rows.embedding.length, 3);
   });

@@ -7,7 +7,7 @@ import { respondEach } from "../answers/each.js";
 import { encodeMixed, mixedPrompt, type OnePrompt, promptsOf } from "../answers/mixed-prompt.js";
 import { servedFor, userOf } from "../answers/request.js";
 import { readJson } from "../http/body.js";
-import { needsOne, rule, ruled } from "../http/field-rules.js";
+import { atMostOne, needsOne, rule, ruled } from "../http/field-rules.js";
 import { wrongField } from "../http/http-error.js";
 import { ownerOf } from "../http/security.js";
 import { marked } from "../http/served-limits.js";
@@ -53,6 +53,7 @@ export const llamaEmbeddingSchema = ruled(
     .extend({ input: mixedPrompt.optional(), content: mixedPrompt.optional().describe("llama.cpp's name of input.") }),
   rowsAsNumbers,
   needsOne("is missing", "content", "input"),
+  atMostOne("is there already: give one of them", { input: false, content: false }),
 );
 
 /** Inputs of one request, as OpenAI has it. */
