@@ -124,6 +124,7 @@ export function predict(input: PredictionInput): Prediction {
     trunkStreamedBytes / trunkRate + (missed.oneRow + unread) / expertRate(input, usualDepth) + idle,
   );
   const slower = machine.diskReadBytesPerSecond / machine.diskFirstTouchBytesPerSecond;
+  const compute = new PromptCompute(model.description, machine);
   return {
     passBytes,
     streamedBytesPerPass: streamed,
@@ -135,10 +136,9 @@ export function predict(input: PredictionInput): Prediction {
     firstPassSeconds: Math.max(secondsPerToken, (readSeconds - idle) * slower + idle),
     tokenCompute: {
       seconds: computeSeconds - past / memory,
-      attention: new PromptCompute(model.description, machine).oneRowAttention(
-        input.kvBytesPerToken / machine.memoryReadBytesPerSecond,
-      ),
+      attention: compute.oneRowAttention(input.kvBytesPerToken / machine.memoryReadBytesPerSecond),
     },
+    promptCompute: promptCompute(input, compute),
     ...prefill(input, passBytes),
   };
 }
@@ -233,7 +233,6 @@ function prefill(input: PredictionInput, passBytes: number) {
     prefillTokensPerSecond: rows / secondsOf(rows),
     promptPassSeconds: Math.max(readSeconds, disk),
     firstPromptPassSeconds: Math.max(readSeconds, disk * slower),
-    promptCompute: promptCompute(input),
   };
 }
 
@@ -241,10 +240,9 @@ function prefill(input: PredictionInput, passBytes: number) {
  * Computing of passes of a prompt, type by type and with what rows see: times to be told. Choices of a plan rest on the
  * plainer figures above, which are the same for every budget.
  */
-function promptCompute({ model, machine, maxRows }: PredictionInput): ComputeCosts {
+function promptCompute({ model, machine, maxRows }: PredictionInput, compute: PromptCompute): ComputeCosts {
   const memory = kernelShare * machine.memoryReadBytesPerSecond;
   const head = model.trunk.reduce((sum, m) => sum + (m.role === "head" ? m.bytes : 0), 0);
-  const compute = new PromptCompute(model.description, machine);
   const passes = passSizes(maxRows).map((rows) => {
     const experts = compute.expertUse(rows);
     const read = (model.trunkBytes - head) / memory + experts.bytes / (expertShare * machine.memoryReadBytesPerSecond);

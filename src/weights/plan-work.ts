@@ -52,6 +52,14 @@ export function promptWork(description: ModelDescription): PromptWork {
 
 function count({ program, tensors }: ModelDescription): PromptWork {
   const stored = new Map(tensors.map(({ name, info }) => [name, info]));
+  const layoutOf = (name: string): Layout | undefined => stored.get(name)?.layout;
+  /** Matrices of which a row goes through each once. */
+  const typesOf = (matrices: ReturnType<typeof weightsOf>): TypeWork[] =>
+    matrices.flatMap(({ tensor, rows, cols }) => {
+      const layout = layoutOf(tensor.name);
+      return layout === undefined ? [] : [{ layout, products: rows * cols }];
+    });
+  const columns = (list: readonly { readonly cols: number }[]) => list.reduce((sum, { cols }) => sum + cols, 0);
   const byType = new Map<string, { layout: Layout; products: number }>();
   const ofHead: TypeWork[] = [];
   const windows = new Map<number, number>();
@@ -61,14 +69,9 @@ function count({ program, tensors }: ModelDescription): PromptWork {
     if (call.hint) continue;
     if (call.outputs.some(({ rows }) => rows !== "all")) {
       if (call.verb === "linear" && call.outputs.some((output) => output === program.outputs.logits))
-        for (const { tensor, rows, cols } of weightsOf(call)) {
-          const layout = stored.get(tensor.name)?.layout;
-          if (layout !== undefined) ofHead.push({ layout, products: rows * cols });
-        }
+        ofHead.push(...typesOf(weightsOf(call)));
       continue;
     }
-    const columns = (list: readonly { readonly cols: number }[]) => list.reduce((sum, { cols }) => sum + cols, 0);
-    const layoutOf = (name: string): Layout | undefined => stored.get(name)?.layout;
     switch (call.verb) {
       case "linear":
       case "headLinear": {
@@ -87,15 +90,11 @@ function count({ program, tensors }: ModelDescription): PromptWork {
       case "experts": {
         const matrices = weightsOf(call);
         const { experts: all, topK } = call.routes;
-        const types = matrices.flatMap(({ tensor, rows, cols }) => {
-          const layout = layoutOf(tensor.name);
-          return layout === undefined ? [] : [{ layout, products: rows * cols }];
-        });
         const bytesPerExpert = matrices.reduce(
           (sum, { tensor }) => sum + storedBytes(stored.get(tensor.name)?.planes ?? {}) / all,
           0,
         );
-        experts.push({ experts: all, topK, types, bytesPerExpert });
+        experts.push({ experts: all, topK, types: typesOf(matrices), bytesPerExpert });
         // Rows go to their experts, through the gate, and are added up.
         values += topK * (2 * call.body.up.rows + columns(call.outputs));
         break;

@@ -51,6 +51,13 @@ function passSeconds(passes: ComputeCosts["passes"], rows: number): number {
 export function scaled({ passes, attention }: ComputeCosts, factor: number): ComputeCosts {
   return {
     passes: passes.map(({ rows, seconds }) => ({ rows, seconds: factor * seconds })),
-    attention: attention.map(({ window, seconds }) => ({ window, seconds: factor * seconds })),
+    attention: scaledAttention(attention, factor),
   };
 }
+
+export function scaledToken({ seconds, attention }: TokenCompute, factor: number): TokenCompute {
+  return { seconds: factor * seconds, attention: scaledAttention(attention, factor) };
+}
+
+const scaledAttention = (attention: ComputeCosts["attention"], factor: number): ComputeCosts["attention"] =>
+  attention.map(({ window, seconds }) => ({ window, seconds: factor * seconds }));

@@ -4,6 +4,7 @@ import {
   type ComputeCosts,
   computeSeconds,
   scaled,
+  scaledToken,
   type TokenCompute,
   tokenComputeSeconds,
 } from "../../weights/prompt-seconds.js";
@@ -144,11 +145,6 @@ const unplannedToken: TokenCompute = { seconds: 1, attention: [] };
 
 const computeOf = ({ residency }: ModelInfo): ComputeCosts => residency.plan?.promptCompute ?? unplanned;
 const tokenOf = ({ residency }: ModelInfo): TokenCompute => residency.plan?.tokenCompute ?? unplannedToken;
-
-const scaledToken = ({ seconds, attention }: TokenCompute, factor: number): TokenCompute => ({
-  seconds: factor * seconds,
-  attention: attention.map(({ window, seconds: each }) => ({ window, seconds: factor * each })),
-});
 
 function mixed(before: number | undefined, now: number): number {
   return before === undefined ? now : before + share * (now - before);
